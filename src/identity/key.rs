@@ -1,0 +1,217 @@
+//! Public keys of accounts, on the two curves of AT Protocol, and the two ways to check a
+//! signature: strict (low-S only) for commits, lenient for JWTs.
+//!
+//! Source: <https://atproto.com/specs/cryptography>.
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ParsedPublicKey};
+use k256::ecdsa::signature::Verifier;
+use k256::ecdsa::{Signature, SigningKey as K256SigningKey, VerifyingKey};
+
+/// Multicodec prefixes (unsigned varints) of a Multikey.
+const CODEC_K256: [u8; 2] = [0xe7, 0x01];
+const CODEC_P256: [u8; 2] = [0x80, 0x24];
+
+/// Half the order of P-256, big-endian: an `s` above it is "high".
+const P256_HALF_ORDER: [u8; 32] = [
+    0x7f, 0xff, 0xff, 0xff, 0x80, 0x00, 0x00, 0x00, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xde,
+    0x73, 0x7d, 0x56, 0xd3, 0x8b, 0xcf, 0x42, 0x79, 0xdc, 0xe5, 0x61, 0x7e, 0x31, 0x92, 0xa8,
+];
+
+/// The curves that AT Protocol signs with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Curve {
+    /// secp256k1; JWT algorithm `ES256K`.
+    K256,
+    /// NIST P-256; JWT algorithm `ES256`.
+    P256,
+}
+
+/// An account's public key: a point that is on its curve.
+#[derive(Clone)]
+pub struct PublicKey {
+    curve: Curve,
+    /// SEC1 compressed point, 33 bytes.
+    compressed: [u8; 33],
+    point: Point,
+}
+
+#[derive(Clone)]
+enum Point {
+    K256(Box<VerifyingKey>),
+    P256(std::sync::Arc<ParsedPublicKey>),
+}
+
+impl PublicKey {
+    /// Reads the `publicKeyMultibase` of a `Multikey` verification method.
+    pub fn from_multikey(text: &str) -> Result<PublicKey, InvalidKey> {
+        let bytes = decode_multibase(text)?;
+        let (codec, point) = bytes.split_at_checked(2).ok_or(InvalidKey::Encoding)?;
+        match codec {
+            c if c == CODEC_K256 => PublicKey::from_sec1(Curve::K256, point),
+            c if c == CODEC_P256 => PublicKey::from_sec1(Curve::P256, point),
+            _ => Err(InvalidKey::Curve),
+        }
+    }
+
+    /// Reads the `publicKeyMultibase` of one of the two legacy verification methods, which hold the
+    /// bare point, compressed or not, of the curve that the method's type names.
+    pub fn from_legacy(curve: Curve, text: &str) -> Result<PublicKey, InvalidKey> {
+        PublicKey::from_sec1(curve, &decode_multibase(text)?)
+    }
+
+    /// Reads a SEC1 point of 33 (compressed) or 65 bytes.
+    pub fn from_sec1(curve: Curve, bytes: &[u8]) -> Result<PublicKey, InvalidKey> {
+        let compressed = match bytes {
+            [2 | 3, rest @ ..] if rest.len() == 32 => bytes.try_into().map_err(|_| InvalidKey::Point)?,
+            [4, rest @ ..] if rest.len() == 64 => {
+                let mut short = [0; 33];
+                short[0] = 2 + (rest[63] & 1);
+                short[1..].copy_from_slice(&rest[..32]);
+                short
+            }
+            _ => return Err(InvalidKey::Point),
+        };
+        let point = match curve {
+            Curve::K256 => {
+                Point::K256(Box::new(VerifyingKey::from_sec1_bytes(bytes).map_err(|_| InvalidKey::Point)?))
+            }
+            Curve::P256 => Point::P256(std::sync::Arc::new(
+                ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, bytes).map_err(|_| InvalidKey::Point)?,
+            )),
+        };
+        Ok(PublicKey { curve, compressed, point })
+    }
+
+    /// The curve it lies on.
+    pub fn curve(&self) -> Curve {
+        self.curve
+    }
+
+    /// The SEC1 compressed point, 33 bytes.
+    pub fn compressed(&self) -> &[u8; 33] {
+        &self.compressed
+    }
+
+    /// The key as a DID document's `publicKeyMultibase` has it.
+    pub fn to_multikey(&self) -> String {
+        let codec = match self.curve {
+            Curve::K256 => CODEC_K256,
+            Curve::P256 => CODEC_P256,
+        };
+        multibase::encode(multibase::Base::Base58Btc, [&codec[..], &self.compressed].concat())
+    }
+
+    /// Checks an ECDSA/SHA-256 signature of 64 bytes `r‖s`, refusing high-S, as repository commits
+    /// demand (a high-S twin would give one commit two CIDs).
+    pub fn verify_strict(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        let s = signature.get(32..64).ok_or(BadSignature)?;
+        match &self.point {
+            // k256 itself refuses high-S.
+            Point::K256(key) => verify_k256(key, message, &k256_signature(signature)?),
+            Point::P256(_) if s > &P256_HALF_ORDER[..] => Err(BadSignature),
+            Point::P256(key) => verify_p256(key, message, signature),
+        }
+    }
+
+    /// Checks an ECDSA/SHA-256 signature of 64 bytes `r‖s`, high-S or low, as JWTs are checked
+    /// (JOSE libraries do not normalise, and the reference accepts both).
+    pub fn verify_lenient(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+        match &self.point {
+            Point::K256(key) => verify_k256(key, message, &k256_signature(signature)?.normalize_s()),
+            Point::P256(key) => verify_p256(key, message, signature),
+        }
+    }
+}
+
+impl PartialEq for PublicKey {
+    fn eq(&self, other: &PublicKey) -> bool {
+        self.curve == other.curve && self.compressed == other.compressed
+    }
+}
+
+impl Eq for PublicKey {}
+
+impl std::fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.to_multikey())
+    }
+}
+
+fn decode_multibase(text: &str) -> Result<Vec<u8>, InvalidKey> {
+    // 65 bytes in base 2 are the longest spelling of a key; anything longer is not one.
+    if text.len() > 600 {
+        return Err(InvalidKey::Encoding);
+    }
+    multibase::decode(text, true).map(|(_, bytes)| bytes).map_err(|_| InvalidKey::Encoding)
+}
+
+fn k256_signature(bytes: &[u8]) -> Result<Signature, BadSignature> {
+    Signature::from_slice(bytes).map_err(|_| BadSignature)
+}
+
+fn verify_k256(key: &VerifyingKey, message: &[u8], signature: &Signature) -> Result<(), BadSignature> {
+    key.verify(message, signature).map_err(|_| BadSignature)
+}
+
+fn verify_p256(key: &ParsedPublicKey, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
+    key.verify_sig(message, signature).map_err(|_| BadSignature)
+}
+
+/// A secp256k1 private key: the service's own, or that of an embedded repository.
+#[derive(Clone)]
+pub struct SigningKey(K256SigningKey);
+
+impl SigningKey {
+    /// A key from 32 bytes that the caller took from a secure source; refuses zero and values past the order.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Result<SigningKey, InvalidKey> {
+        K256SigningKey::from_slice(bytes).map(SigningKey).map_err(|_| InvalidKey::Point)
+    }
+
+    /// The 32 secret bytes, to be kept on disk.
+    pub fn to_secret_bytes(&self) -> [u8; 32] {
+        self.0.to_bytes().into()
+    }
+
+    /// Its public half.
+    pub fn public(&self) -> PublicKey {
+        let key = *self.0.verifying_key();
+        let point = key.to_sec1_point(true);
+        let mut compressed = [0; 33];
+        compressed.copy_from_slice(point.as_bytes());
+        PublicKey { curve: Curve::K256, compressed, point: Point::K256(Box::new(key)) }
+    }
+
+    /// Signs SHA-256 of `message`: 64 bytes `r‖s`, low-S.
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        use k256::ecdsa::signature::Signer;
+        let signature: Signature = self.0.sign(message);
+        signature.normalize_s().to_bytes().into()
+    }
+}
+
+impl std::fmt::Debug for SigningKey {
+    /// Shows the public half only.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SigningKey({})", self.public().to_multikey())
+    }
+}
+
+/// A signature that this key did not make over this message, or not in the form demanded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the signature does not match the key")]
+pub struct BadSignature;
+
+/// Why a text or bytes are not a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidKey {
+    /// A key of another curve than secp256k1 and P-256.
+    #[error("only secp256k1 and P-256 keys are supported")]
+    Curve,
+    /// Not multibase.
+    #[error("the key is not multibase text")]
+    Encoding,
+    /// Not a point of its curve, or not a scalar of its group.
+    #[error("the key is not a point of its curve")]
+    Point,
+}

@@ -1,0 +1,188 @@
+//! at-uris of records, and the names they are made of.
+//!
+//! Source: <https://atproto.com/specs/at-uri-scheme> (the restricted form), `/specs/nsid`,
+//! `/specs/record-key`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::identity::{Did, Handle};
+
+/// The longest at-uri that is taken (8 KiB).
+const MAX_BYTES: usize = 8 * 1024;
+
+/// `at://AUTHORITY/COLLECTION/RKEY`: the name of one record.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct AtUri {
+    /// Whose repo the record is in.
+    pub authority: Authority,
+    /// The record's collection.
+    pub collection: Nsid,
+    /// The record's key in its collection.
+    pub rkey: RecordKey,
+}
+
+/// The first segment of an at-uri. Only a DID names a repo for good: a handle is resolved, both
+/// ways, before anything is decided about it or cached under it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Authority {
+    /// A DID.
+    Did(Did),
+    /// A handle, yet to be resolved.
+    Handle(Handle),
+}
+
+impl AtUri {
+    /// Parses the full form with all three segments; no query, fragment, or trailing slash.
+    pub fn parse(text: &str) -> Result<AtUri, InvalidAtUri> {
+        if text.len() > MAX_BYTES {
+            return Err(InvalidAtUri::TooLong);
+        }
+        let rest = text.strip_prefix("at://").ok_or(InvalidAtUri::Scheme)?;
+        let mut segments = rest.split('/');
+        let authority = segments.next().unwrap_or_default();
+        let (Some(collection), Some(rkey), None) = (segments.next(), segments.next(), segments.next()) else {
+            return Err(InvalidAtUri::Segments);
+        };
+        Ok(AtUri {
+            authority: Authority::parse(authority)?,
+            collection: Nsid::parse(collection)?,
+            rkey: RecordKey::parse(rkey)?,
+        })
+    }
+
+    /// The at-uri of a record in the repo of `did`.
+    pub fn of_record(did: Did, collection: Nsid, rkey: RecordKey) -> AtUri {
+        AtUri { authority: Authority::Did(did), collection, rkey }
+    }
+}
+
+impl Authority {
+    /// Parses a DID or a handle.
+    pub fn parse(text: &str) -> Result<Authority, InvalidAtUri> {
+        if text.starts_with("did:") {
+            Did::parse(text).map(Authority::Did).map_err(|_| InvalidAtUri::Authority)
+        } else {
+            Handle::parse(text).map(Authority::Handle).map_err(|_| InvalidAtUri::Authority)
+        }
+    }
+}
+
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Authority::Did(did) => did.fmt(f),
+            Authority::Handle(handle) => handle.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for AtUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at://{}/{}/{}", self.authority, self.collection, self.rkey)
+    }
+}
+
+impl fmt::Debug for AtUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A namespaced identifier such as `at.functions.metadata`; its authority part is lower case.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Nsid(Arc<str>);
+
+impl Nsid {
+    /// Parses an NSID: three segments or more, the last of letters and digits only.
+    pub fn parse(text: &str) -> Result<Nsid, InvalidAtUri> {
+        let (authority, name) = text.rsplit_once('.').ok_or(InvalidAtUri::Collection)?;
+        let label = |l: &str| {
+            !l.is_empty()
+                && l.len() <= 63
+                && l.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+                && !l.starts_with('-')
+                && !l.ends_with('-')
+        };
+        let name_fits = name.len() <= 63
+            && name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric());
+        let authority_fits = authority.len() <= 253
+            && authority.contains('.')
+            && authority.split('.').all(label)
+            && authority.starts_with(|c: char| c.is_ascii_lowercase());
+        if name_fits && authority_fits { Ok(Nsid(text.into())) } else { Err(InvalidAtUri::Collection) }
+    }
+
+    /// The NSID as it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Nsid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Nsid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The key of a record in its collection.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RecordKey(Arc<str>);
+
+impl RecordKey {
+    /// Parses a record key: 1 to 512 characters of `A-Z a-z 0-9 . _ : ~ -`, not `.` or `..`.
+    pub fn parse(text: &str) -> Result<RecordKey, InvalidAtUri> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'~' | b'-');
+        let fits =
+            (1..=512).contains(&text.len()) && text.bytes().all(allowed) && text != "." && text != "..";
+        if fits { Ok(RecordKey(text.into())) } else { Err(InvalidAtUri::RecordKey) }
+    }
+
+    /// The key as it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a text is not the at-uri of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidAtUri {
+    /// The authority is neither a DID that is supported nor a handle.
+    #[error("the authority of an at-uri is a did:plc, a did:web or a handle")]
+    Authority,
+    /// The collection is not an NSID.
+    #[error("the collection of an at-uri is an NSID such as at.functions.metadata")]
+    Collection,
+    /// The record key has characters or a length that no record key has.
+    #[error("a record key has 1 to 512 characters of A-Z a-z 0-9 . _ : ~ -")]
+    RecordKey,
+    /// It does not start with `at://`.
+    #[error("an at-uri starts with at://")]
+    Scheme,
+    /// It has not exactly an authority, a collection and a record key.
+    #[error("expected at://AUTHORITY/COLLECTION/RKEY")]
+    Segments,
+    /// Longer than the specification allows.
+    #[error("an at-uri has at most {MAX_BYTES} bytes")]
+    TooLong,
+}

@@ -1,0 +1,32 @@
+//! AT Functions: runs WebAssembly functions that live in their authors' AT Protocol repos.
+//!
+//! The way of one call, in one direction through the rooms:
+//!
+//! ```text
+//! client → PDS → POST /xrpc/at.functions.run
+//!    server      body cap, XRPC envelope, request id
+//!    auth        service JWT → caller DID
+//!    policy      operator's caller rules
+//!    registry    at-uri → author DID → PDS → record proof → metadata → wasm blob
+//!    policy      operator's function rules, the record's `public`
+//!    workers     admission of the module → compiled artifact
+//!    sandbox     fresh instance → run → outcome
+//!    server      {ok, output | error, ...}, audit line, metrics
+//! ```
+//!
+//! What the rooms stand on: `egress` (the only way out to the network), `identity` (DIDs, handles,
+//! keys), `repo` (signed repositories), `lexicon` (the records and names of `at.functions.*`).
+
+pub mod auth;
+pub mod cli;
+pub mod clock;
+pub mod dev;
+pub mod egress;
+pub mod identity;
+pub mod lexicon;
+pub mod policy;
+pub mod registry;
+pub mod repo;
+pub mod sandbox;
+pub mod server;
+pub mod workers;
