@@ -21,7 +21,12 @@ pub enum DidMethod<'a> {
     /// 24 characters of base32 in the PLC directory.
     Plc,
     /// The host whose `/.well-known/did.json` is the document; a port only for `localhost`.
-    Web { host: &'a str, port: Option<u16> },
+    Web {
+        /// The host's name, in lower case.
+        host: &'a str,
+        /// Its port, where the DID names one.
+        port: Option<u16>,
+    },
 }
 
 impl Did {

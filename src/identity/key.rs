@@ -142,7 +142,7 @@ fn decode_multibase(text: &str) -> Result<Vec<u8>, InvalidKey> {
     if text.len() > 600 {
         return Err(InvalidKey::Encoding);
     }
-    multibase::decode(text, true).map(|(_, bytes)| bytes).map_err(|_| InvalidKey::Encoding)
+    multibase::decode(text).map(|(_, bytes)| bytes).map_err(|_| InvalidKey::Encoding)
 }
 
 fn k256_signature(bytes: &[u8]) -> Result<Signature, BadSignature> {
@@ -214,4 +214,74 @@ pub enum InvalidKey {
     /// Not a point of its curve, or not a scalar of its group.
     #[error("the key is not a point of its curve")]
     Point,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_bytes(&[seed; 32]).unwrap()
+    }
+
+    #[test]
+    fn a_multikey_reads_back_as_it_was_written() {
+        let text = "zQ3shXjHeiBuRCKmM36cuYnm7YEMzhGnCmCyW92sRJ9pribSF";
+        assert_eq!(PublicKey::from_multikey(text).unwrap().to_multikey(), text);
+        let own = key(7).public();
+        assert_eq!(PublicKey::from_multikey(&own.to_multikey()).unwrap(), own);
+    }
+
+    #[test]
+    fn a_legacy_key_is_the_same_key() {
+        let legacy =
+            "zQYEBzXeuTM9UR3rfvNag6L3RNAs5pQZyYPsomTsgQhsxLdEgCrPTLgFna8yqCnxPpNT7DBk6Ym3dgPKNu86vt9GR";
+        let multikey = PublicKey::from_multikey("zQ3shXjHeiBuRCKmM36cuYnm7YEMzhGnCmCyW92sRJ9pribSF").unwrap();
+        assert_eq!(PublicKey::from_legacy(Curve::K256, legacy).unwrap(), multikey);
+    }
+
+    #[test]
+    fn high_s_is_refused_strictly_and_accepted_leniently_on_both_curves() {
+        use k256::elliptic_curve::ops::Neg;
+        let message = b"message";
+        let secret = key(9);
+        let low = k256::ecdsa::Signature::from_slice(&secret.sign(message)).unwrap();
+        let (r, s) = low.split_scalars();
+        let high = k256::ecdsa::Signature::from_scalars(*r, s.neg()).unwrap();
+        let p256_secret = p256::ecdsa::SigningKey::from_slice(&[9; 32]).unwrap();
+        let p256_public =
+            PublicKey::from_sec1(Curve::P256, p256_secret.verifying_key().to_sec1_point(false).as_bytes())
+                .unwrap();
+        let p256_low: p256::ecdsa::Signature =
+            p256::ecdsa::signature::Signer::<p256::ecdsa::Signature>::sign(&p256_secret, message)
+                .normalize_s();
+        let (r, s) = p256_low.split_scalars();
+        let p256_high = p256::ecdsa::Signature::from_scalars(*r, s.neg()).unwrap();
+        let cases = [
+            (secret.public(), low.to_bytes().to_vec(), high.to_bytes().to_vec()),
+            (p256_public, p256_low.to_bytes().to_vec(), p256_high.to_bytes().to_vec()),
+        ];
+        for (public, low, high) in cases {
+            assert_eq!(public.verify_strict(message, &low), Ok(()));
+            assert_eq!(public.verify_lenient(message, &low), Ok(()));
+            assert_eq!(public.verify_strict(message, &high), Err(BadSignature));
+            assert_eq!(public.verify_lenient(message, &high), Ok(()));
+            assert_eq!(public.verify_lenient(b"other", &low), Err(BadSignature));
+            assert_eq!(public.verify_strict(message, &low[..63]), Err(BadSignature));
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_key_are_refused() {
+        let multikey = |bytes: &[u8]| multibase::encode(multibase::Base::Base58Btc, bytes);
+        let compressed = *key(1).public().compressed();
+        assert_eq!(PublicKey::from_multikey("").unwrap_err(), InvalidKey::Encoding);
+        assert_eq!(PublicKey::from_multikey("z0OIl").unwrap_err(), InvalidKey::Encoding);
+        assert_eq!(PublicKey::from_multikey(&"z".repeat(700)).unwrap_err(), InvalidKey::Encoding);
+        assert_eq!(PublicKey::from_multikey(&multikey(&[0xed, 1, 2])).unwrap_err(), InvalidKey::Curve);
+        let short = [&CODEC_K256[..], &compressed[..32]].concat();
+        assert_eq!(PublicKey::from_multikey(&multikey(&short)).unwrap_err(), InvalidKey::Point);
+        let off_curve = [&CODEC_P256[..], &[2], &[0xff; 32]].concat();
+        assert_eq!(PublicKey::from_multikey(&multikey(&off_curve)).unwrap_err(), InvalidKey::Point);
+    }
 }

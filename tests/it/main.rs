@@ -1,1 +1,1 @@
-fn main() {}
+//! All integration tests, linked into one binary: a module a topic.
