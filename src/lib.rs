@@ -20,6 +20,7 @@
 pub mod auth;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod dev;
 pub mod egress;
 pub mod identity;
