@@ -275,7 +275,10 @@ impl Settings {
     /// The settings that were given but do nothing in this version, to be told at the start.
     pub fn without_effect(&self) -> Vec<&'static str> {
         let given = [
-            (self.max_workers.is_some(), "--max-workers (there are no worker processes with --isolation thread)"),
+            (
+                self.max_workers.is_some(),
+                "--max-workers (there are no worker processes with --isolation thread)",
+            ),
             (self.undeclared_reads.is_some(), "--undeclared-reads (no mode of this version reads anything)"),
         ];
         given.into_iter().filter(|(given, _)| *given).map(|(_, name)| name).collect()
@@ -350,7 +353,9 @@ fn refuse_unknown_variables(names: impl Iterator<Item = String>) -> Result<(), C
     for name in names {
         let ours = name.starts_with(VARIABLE_PREFIX);
         if ours && !known.contains(&&*name) && !VARIABLES_OF_OTHER_COMMANDS.contains(&&*name) {
-            return Err(ConfigError(format!("the variable {name} is no setting; see at-functions serve --help")));
+            return Err(ConfigError(format!(
+                "the variable {name} is no setting; see at-functions serve --help"
+            )));
         }
     }
     Ok(())
@@ -378,8 +383,9 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
-        let file = Settings::from_toml("hostname = \"a.example.com\"\nservice_id = \"fn\"\nmax_duration_ms = 50")
-            .unwrap();
+        let file =
+            Settings::from_toml("hostname = \"a.example.com\"\nservice_id = \"fn\"\nmax_duration_ms = 50")
+                .unwrap();
         let flags = Settings { max_duration_ms: Some(70), ..Settings::default() };
         let config = Config::complete(flags.over(file)).unwrap();
         assert_eq!(config.max_duration, Duration::from_millis(70));
@@ -427,7 +433,10 @@ mod tests {
         assert!(error.contains("yes") && error.contains("public"), "{error}");
         let names = |name: &str| std::iter::once(name.to_owned());
         assert!(
-            refuse_unknown_variables(names("AT_FUNCTIONS_LISTENN")).unwrap_err().0.contains("AT_FUNCTIONS_LISTENN")
+            refuse_unknown_variables(names("AT_FUNCTIONS_LISTENN"))
+                .unwrap_err()
+                .0
+                .contains("AT_FUNCTIONS_LISTENN")
         );
         assert_eq!(refuse_unknown_variables(names("AT_FUNCTIONS_LISTEN")), Ok(()));
         assert_eq!(refuse_unknown_variables(names("AT_FUNCTIONS_PASSWORD")), Ok(()));

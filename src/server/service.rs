@@ -1,0 +1,96 @@
+//! The service: its parts, put together from the settings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::auth::{Verifier, VerifierConfig};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::egress::{Egress, EgressConfig};
+use crate::identity::{self, Resolver, ResolverConfig};
+use crate::policy::Policy;
+use crate::registry::Registry;
+use crate::repo::RevFloor;
+use crate::sandbox::ThreadSandbox;
+use crate::workers::{WorkerStats, Workers, WorkersConfig};
+
+use super::issuers::ResolvedIssuers;
+
+/// Everything that a call passes through.
+pub struct Service {
+    pub(super) did_document: Value,
+    pub(super) max_duration: Duration,
+    pub(super) max_memory_mb: u16,
+    pub(super) max_payload_bytes: usize,
+    pub(super) policy: Policy,
+    pub(super) registry: Registry,
+    pub(super) verifier: Verifier,
+    pub(super) workers: Workers,
+}
+
+impl Service {
+    /// Puts the service together: opens its data directory, makes or loads its key, starts the
+    /// threads that run guests. Nothing listens yet.
+    pub fn start(config: &Config, clock: Clock) -> Result<Arc<Service>, StartError> {
+        std::fs::create_dir_all(&config.data_dir)
+            .map_err(|error| StartError(format!("--data-dir {}: {error}", config.data_dir.display())))?;
+        let key = identity::load_or_create_service_key(&config.data_dir).map_err(StartError::of)?;
+        let revs = RevFloor::open(&config.data_dir.join("revs.redb")).map_err(StartError::of)?;
+        let egress = Egress::new(EgressConfig { allow_private_network: config.allow_private_network })
+            .map_err(StartError::of)?;
+        let resolver = Arc::new(Resolver::new(
+            ResolverConfig {
+                plc_url: config.plc_url.clone(),
+                handle_resolver: config.handle_resolver.clone(),
+                allow_localhost: config.allow_private_network,
+            },
+            egress.clone(),
+            clock.clone(),
+        ));
+        let verifier = Verifier::new(
+            VerifierConfig::new(config.identity.did.clone(), &config.service_id),
+            Arc::new(ResolvedIssuers(Arc::clone(&resolver))),
+            clock.clone(),
+        );
+        let sandbox = ThreadSandbox::start(config.guest_threads).map_err(StartError::of)?;
+        let workers = Workers::start(
+            WorkersConfig { memory_budget_bytes: config.memory_budget_bytes, ..WorkersConfig::default() },
+            Arc::new(sandbox),
+        );
+        Ok(Arc::new(Service {
+            did_document: identity::service_document(
+                &config.identity.did,
+                &config.service_id,
+                &config.identity.endpoint,
+                &key.public(),
+            ),
+            max_duration: config.max_duration,
+            max_memory_mb: config.max_memory_mb,
+            max_payload_bytes: config.max_payload_bytes,
+            policy: Policy::new(config.anonymous),
+            registry: Registry::new(resolver, egress, Arc::new(revs), clock),
+            verifier,
+            workers,
+        }))
+    }
+}
+
+impl Service {
+    /// The state of the pool that runs guests.
+    pub fn worker_stats(&self) -> WorkerStats {
+        self.workers.stats()
+    }
+}
+
+/// Why the service did not start.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(String);
+
+impl StartError {
+    pub(super) fn of(error: impl std::fmt::Display) -> StartError {
+        StartError(error.to_string())
+    }
+}
