@@ -30,6 +30,9 @@ const VARIABLES_OF_OTHER_COMMANDS: [&str; 7] = [
     "AT_FUNCTIONS_CONFIG",
 ];
 
+/// How long a proved record is believed to be the newest.
+const RECORD_TTL: Duration = Duration::from_secs(30);
+
 const MIB: u64 = 1024 * 1024;
 
 /// The settings as they are given, each one or not at all. The same names serve clap (kebab-case,
@@ -171,6 +174,9 @@ pub struct Config {
     pub max_duration: Duration,
     /// The largest request body and output.
     pub max_payload_bytes: usize,
+    /// How long a proved record is believed to be the newest. Not a setting: the network's caches are
+    /// built on 30 s; only `dev`, whose author is on the same machine, looks sooner.
+    pub record_ttl: Duration,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// What is logged.
@@ -248,6 +254,7 @@ impl Config {
             max_memory_mb,
             max_duration: Duration::from_millis(max_duration_ms.into()),
             max_payload_bytes: (max_payload_mb * MIB) as usize,
+            record_ttl: RECORD_TTL,
             log_format: settings.log_format.unwrap_or_default(),
             log: settings.log.unwrap_or_else(|| "info".into()),
         })

@@ -19,6 +19,8 @@ use super::serve::stop_signal;
 
 /// How often the files are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(300);
+/// How soon a published change runs: the author is on this machine and may be asked often.
+const RECORD_TTL: Duration = Duration::from_millis(300);
 
 /// Run a whole runtime on this machine: no network, no account, no container
 ///
@@ -99,7 +101,7 @@ fn config(
     data_dir: PathBuf,
 ) -> anyhow::Result<Config> {
     let origin: Url = author.origin().parse().context("the repo's origin")?;
-    Ok(Config::complete(Settings {
+    let config = Config::complete(Settings {
         hostname: Some(format!("localhost:{}", public.address().port())),
         data_dir: Some(data_dir),
         plc_url: Some(origin.clone()),
@@ -108,7 +110,8 @@ fn config(
         allow_private_network: Some(true),
         log: Some(args.log.clone()),
         ..Settings::default()
-    })?)
+    })?;
+    Ok(Config { record_ttl: RECORD_TTL, ..config })
 }
 
 fn report(author: &Author, found: Result<Module, impl std::fmt::Display>) {

@@ -17,8 +17,6 @@ use crate::lexicon::RecordKey;
 
 use super::{Function, RegistryError};
 
-/// How long a proved record is believed to be the newest.
-const RECORD_TTL: Duration = Duration::from_secs(30);
 /// How long an author's blob is believed to be given out still.
 const CODE_TTL: Duration = Duration::from_secs(3600);
 /// How long a failure is answered without asking again.
@@ -39,14 +37,14 @@ pub(super) struct Caches {
 }
 
 impl Caches {
-    pub(super) fn new() -> Caches {
+    pub(super) fn new(record_ttl: Duration) -> Caches {
         let functions = Cache::builder()
             .max_capacity(RECORDS_MAX_BYTES)
             .weigher(|name: &FunctionName, found: &Result<Arc<Function>, _>| {
                 let record = found.as_ref().map_or(0, |function| function.metadata.weight());
                 (512 + name.1.as_str().len() + record).try_into().unwrap_or(u32::MAX)
             })
-            .expire_after(Ttl { success: RECORD_TTL })
+            .expire_after(Ttl { success: record_ttl })
             .build();
         let code = Cache::builder()
             .max_capacity(CODE_MAX_BYTES)

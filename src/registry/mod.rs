@@ -15,6 +15,7 @@ mod error;
 mod record;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ipld_core::cid::Cid;
@@ -65,13 +66,20 @@ struct Sources {
 }
 
 impl Registry {
-    /// A registry that resolves, fetches and proves through what it is given.
-    pub fn new(resolver: Arc<Resolver>, egress: Egress, revs: Arc<RevFloor>, clock: Clock) -> Registry {
+    /// A registry that resolves, fetches and proves through what it is given, and believes a proved
+    /// record to be the newest for `record_ttl`.
+    pub fn new(
+        resolver: Arc<Resolver>,
+        egress: Egress,
+        revs: Arc<RevFloor>,
+        clock: Clock,
+        record_ttl: Duration,
+    ) -> Registry {
         let sources = Sources { resolver, egress, revs, clock };
-        Registry { sources: Arc::new(sources), caches: Arc::new(Caches::new()) }
+        Registry { sources: Arc::new(sources), caches: Arc::new(Caches::new(record_ttl)) }
     }
 
-    /// The function that `uri` names, as its author's repo had it within the last 30 s.
+    /// The function that `uri` names, as its author's repo had it within the record TTL.
     pub async fn function(&self, uri: &AtUri) -> Result<Arc<Function>, RegistryError> {
         let (author, rkey) = self.name(uri).await?;
         let sources = Arc::clone(&self.sources);

@@ -70,7 +70,7 @@ impl Service {
             max_memory_mb: config.max_memory_mb,
             max_payload_bytes: config.max_payload_bytes,
             policy: Policy::new(config.anonymous),
-            registry: Registry::new(resolver, egress, Arc::new(revs), clock),
+            registry: Registry::new(resolver, egress, Arc::new(revs), clock, config.record_ttl),
             verifier,
             workers,
         }))

@@ -1,5 +1,9 @@
 //! All integration tests, linked into one binary: a module a topic.
 
+// The shared helpers are `pub` for their sibling modules; a test binary exports nothing.
+#![allow(unreachable_pub)]
+
+mod dev;
 mod envelope;
 mod guests;
 mod registry;
