@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn the_engine_has_exactly_the_features_that_admission_checks() {
         let engine = build(4).unwrap().engine;
-        assert_eq!(engine.config().get_wasm_features(), FEATURES);
+        assert_eq!(engine.get_wasm_features(), FEATURES);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Hostile and ordinary guests in the sandbox, through its public face only.
 
 mod abi;
-mod admission;
 mod determinism;
 mod echo;
 mod fairness;
