@@ -6,5 +6,7 @@
 mod dev;
 mod envelope;
 mod guests;
+mod network;
 mod registry;
+mod sandbox;
 mod world;
