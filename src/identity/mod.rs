@@ -8,6 +8,7 @@ mod did;
 mod handle;
 mod key;
 
+pub(crate) use did::is_domain_name;
 pub use did::{Did, DidMethod, InvalidDid};
 pub use handle::{Handle, InvalidHandle};
 pub use key::{BadSignature, Curve, InvalidKey, PublicKey, SigningKey};
