@@ -8,7 +8,7 @@ use crate::audit;
 use crate::auth::{Repeat, Ticket};
 use crate::policy::Caller;
 use crate::registry::Function;
-use crate::sandbox::{Job, Limits, NoDoor};
+use crate::sandbox::{Job, Limits, NoDoor, Owner};
 use crate::telemetry;
 
 use super::deadline::Deadline;
@@ -123,6 +123,7 @@ async fn attempt(
         .await?;
     let job = Job {
         artifact,
+        owner: Owner { name: function.author.as_str().into(), public: metadata.public },
         input: bytes.slice_ref(request.input.get().as_bytes()),
         limits: limits(service, &function),
         door: std::sync::Arc::new(NoDoor),

@@ -13,7 +13,7 @@ use crate::identity::{self, Resolver, ResolverConfig};
 use crate::policy::Policy;
 use crate::registry::Registry;
 use crate::repo::RevFloor;
-use crate::sandbox::ThreadSandbox;
+use crate::sandbox::{ThreadSandbox, ThreadSandboxConfig};
 use crate::workers::{WorkerStats, Workers, WorkersConfig};
 
 use super::issuers::ResolvedIssuers;
@@ -54,7 +54,10 @@ impl Service {
             Arc::new(ResolvedIssuers(Arc::clone(&resolver))),
             clock.clone(),
         );
-        let sandbox = ThreadSandbox::start(config.guest_threads).map_err(StartError::of)?;
+        let sandbox = ThreadSandbox::start(ThreadSandboxConfig {
+            threads: config.guest_threads,
+            ..ThreadSandboxConfig::default()
+        }).map_err(StartError::of)?;
         let workers = Workers::start(
             WorkersConfig { memory_budget_bytes: config.memory_budget_bytes, ..WorkersConfig::default() },
             Arc::new(sandbox),

@@ -12,8 +12,12 @@
 //! ```
 
 mod account;
+mod calls;
+mod changes;
 mod client;
+mod commands;
 mod control;
+mod functions;
 mod ground;
 mod install;
 mod peer;
