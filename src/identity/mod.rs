@@ -7,7 +7,12 @@
 mod did;
 mod handle;
 mod key;
+mod service;
+pub mod service_key;
 
 pub use did::{Did, DidMethod, InvalidDid};
 pub use handle::{Handle, InvalidHandle};
 pub use key::{BadSignature, Curve, InvalidKey, PublicKey, SigningKey};
+pub use service::{
+    Hostname, InvalidService, SERVICE_TYPE, ServiceId, ServiceRef, service_document, web_origin,
+};
