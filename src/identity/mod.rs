@@ -15,6 +15,8 @@ mod handle;
 mod handles;
 mod key;
 mod resolver;
+mod service;
+pub mod service_key;
 
 pub(crate) use did::is_domain_name;
 pub use did::{Did, DidMethod, InvalidDid};
@@ -23,3 +25,6 @@ pub use error::IdentityError;
 pub use handle::{Handle, InvalidHandle};
 pub use key::{BadSignature, Curve, InvalidKey, PublicKey, SigningKey};
 pub use resolver::{Resolver, ResolverConfig};
+pub use service::{
+    Hostname, InvalidService, SERVICE_TYPE, ServiceId, ServiceRef, service_document, web_origin,
+};
