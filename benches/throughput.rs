@@ -79,7 +79,7 @@ async fn main() -> anyhow::Result<()> {
             .map(|_| {
                 ServiceToken::new(
                     caller_did.clone(),
-                    config.identity.did.as_str(),
+                    config.hostname.did().as_str(),
                     "at.functions.run",
                     &clock,
                 )

@@ -13,7 +13,7 @@ use clap::{CommandFactory, Parser, ValueEnum};
 use serde::Deserialize;
 use url::Url;
 
-use crate::identity::Did;
+use crate::identity::{Hostname, ServiceId};
 
 /// What the settings' environment variables start with.
 pub const VARIABLE_PREFIX: &str = "AT_FUNCTIONS_";
@@ -146,8 +146,8 @@ pub enum LogFormat {
 /// The settings, complete and checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The public identity that `--hostname` gives.
-    pub identity: PublicIdentity,
+    /// The public name, which gives the DID and the origin that its document states.
+    pub hostname: Hostname,
     /// Where the service listens.
     pub listen: SocketAddr,
     /// Where metrics and readiness are served.
@@ -159,7 +159,7 @@ pub struct Config {
     /// The service that resolves handles, if not DNS and well-known.
     pub handle_resolver: Option<Url>,
     /// The fragment of the service in its DID document.
-    pub service_id: String,
+    pub service_id: ServiceId,
     /// The rule for calls without a token.
     pub anonymous: Anonymous,
     /// Whether outgoing requests may reach private addresses and use plain http.
@@ -216,11 +216,14 @@ impl Config {
                     .into(),
             ));
         }
-        let service_id = settings.service_id.unwrap_or_else(|| "at_functions".into());
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-        if service_id.is_empty() || service_id.len() > 64 || !service_id.bytes().all(plain) {
-            return Err(ConfigError("--service-id has 1 to 64 letters, digits and underscores".into()));
-        }
+        let hostname = Hostname::parse(&hostname)
+            .map_err(|error| ConfigError(format!("--hostname {hostname}: {error}")))?;
+        let service_id = match settings.service_id {
+            None => ServiceId::default(),
+            Some(id) => {
+                ServiceId::parse(&id).map_err(|error| ConfigError(format!("--service-id {id}: {error}")))?
+            }
+        };
         let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
         let max_payload_mb = u64::from(settings.max_payload_mb.unwrap_or(1));
         let max_memory_mb = settings.max_memory_mb.unwrap_or(256);
@@ -237,7 +240,7 @@ impl Config {
             None => Url::parse("https://plc.directory").expect("the default PLC URL parses"),
         };
         Ok(Config {
-            identity: PublicIdentity::of_hostname(&hostname)?,
+            hostname,
             listen: settings.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 3000))),
             admin_listen: settings.admin_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 3001))),
             data_dir: settings.data_dir.unwrap_or_else(|| "data".into()),
@@ -289,38 +292,6 @@ impl Settings {
             (self.undeclared_reads.is_some(), "--undeclared-reads (no mode of this version reads anything)"),
         ];
         given.into_iter().filter(|(given, _)| *given).map(|(_, name)| name).collect()
-    }
-}
-
-/// The name under which the service is known: its DID, and the origin that its document states.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicIdentity {
-    /// `did:web:HOST`, or `did:web:localhost%3APORT` in development.
-    pub did: Did,
-    /// `https://HOST`, or `http://localhost:PORT` in development; no path and no trailing slash.
-    pub endpoint: String,
-}
-
-impl PublicIdentity {
-    /// The identity of a service at `hostname`.
-    pub fn of_hostname(hostname: &str) -> Result<PublicIdentity, ConfigError> {
-        let wrong = |why: &str| ConfigError(format!("--hostname {hostname}: {why}"));
-        if hostname.starts_with("http://") || hostname.starts_with("https://") {
-            return Err(wrong("give the bare host name, without a scheme"));
-        }
-        let (did, endpoint) = match hostname.strip_prefix("localhost") {
-            Some(port) if port.is_empty() || port.starts_with(':') => {
-                (format!("did:web:localhost{}", port.replace(':', "%3A")), format!("http://{hostname}"))
-            }
-            _ => (format!("did:web:{hostname}"), format!("https://{hostname}")),
-        };
-        let did = Did::parse(&did).map_err(|_| {
-            wrong(
-                "expected a lower-case domain name without port or path (a did:web of AT Protocol has \
-                 neither), or localhost:PORT for development",
-            )
-        })?;
-        Ok(PublicIdentity { did, endpoint })
     }
 }
 
@@ -396,18 +367,8 @@ mod tests {
         let flags = Settings { max_duration_ms: Some(70), ..Settings::default() };
         let config = Config::complete(flags.over(file)).unwrap();
         assert_eq!(config.max_duration, Duration::from_millis(70));
-        assert_eq!(config.service_id, "fn");
+        assert_eq!(config.service_id.as_str(), "fn");
         assert_eq!(config.max_payload_bytes, 1024 * 1024);
-    }
-
-    #[test]
-    fn a_hostname_gives_the_identity() {
-        let identity = PublicIdentity::of_hostname("fn.example.com").unwrap();
-        assert_eq!(identity.did.as_str(), "did:web:fn.example.com");
-        assert_eq!(identity.endpoint, "https://fn.example.com");
-        let identity = PublicIdentity::of_hostname("localhost:3000").unwrap();
-        assert_eq!(identity.did.as_str(), "did:web:localhost%3A3000");
-        assert_eq!(identity.endpoint, "http://localhost:3000");
     }
 
     #[test]

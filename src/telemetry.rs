@@ -16,7 +16,8 @@ const CALLS: &str = "at_functions_calls_total";
 const CALL_SECONDS: &str = "at_functions_call_seconds";
 
 /// From a warm echo to the deadline of a call, in seconds.
-const CALL_BUCKETS: [f64; 13] = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 9.0];
+const CALL_BUCKETS: [f64; 13] =
+    [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 9.0];
 
 /// Starts writing log lines to stderr. The error is about `filter`.
 pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), String> {

@@ -34,7 +34,7 @@ Examples:
   at-functions dev
   at-functions dev target/wasm32-unknown-unknown/release/my_function.wasm
   at-functions dev build/ --listen 127.0.0.1:0")]
-pub struct DevArgs {
+pub(super) struct DevArgs {
     /// Modules (.wasm), or directories of them, to publish and watch; the echo example when absent
     paths: Vec<PathBuf>,
     /// Address of the service; port 0 lets the system choose
@@ -52,7 +52,7 @@ pub struct DevArgs {
 }
 
 /// Serves the author's repo and the service until a signal.
-pub async fn run(args: DevArgs) -> anyhow::Result<()> {
+pub(super) async fn run(args: DevArgs) -> anyhow::Result<()> {
     telemetry::start_logs(Default::default(), &args.log).map_err(anyhow::Error::msg)?;
     let metrics = telemetry::start_metrics().context("the metrics recorder")?;
     let public = Listener::bind("--listen", args.listen).await?;
@@ -94,12 +94,7 @@ pub async fn run(args: DevArgs) -> anyhow::Result<()> {
 }
 
 /// The settings of development: everything on loopback, and nothing asked of any other host.
-fn config(
-    public: &Listener,
-    author: &Author,
-    args: &DevArgs,
-    data_dir: PathBuf,
-) -> anyhow::Result<Config> {
+fn config(public: &Listener, author: &Author, args: &DevArgs, data_dir: PathBuf) -> anyhow::Result<Config> {
     let origin: Url = author.origin().parse().context("the repo's origin")?;
     let config = Config::complete(Settings {
         hostname: Some(format!("localhost:{}", public.address().port())),
@@ -142,9 +137,9 @@ fn first_function(author: &Author) -> Option<String> {
 }
 
 fn print_welcome(config: &Config, author: &Author, example: Option<&str>) {
-    let endpoint = &config.identity.endpoint;
+    let endpoint = config.hostname.origin();
     println!();
-    println!("service  {}#{}  at {endpoint}", config.identity.did, config.service_id);
+    println!("service  {}#{}  at {endpoint}", config.hostname.did(), config.service_id);
     println!("author   {}  at {}", author.did(), author.origin());
     if let Some(uri) = example {
         let body = serde_json::json!({ "function": uri, "input": { "hello": "world" } });

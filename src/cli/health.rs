@@ -5,13 +5,14 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use super::error::{CliError, Unreachable};
+use super::output::Report;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Ask the service on this machine whether it is ready (exit code 0 when it is)
 #[derive(Debug, clap::Args)]
-pub struct HealthArgs {
+pub(super) struct HealthArgs {
     /// Where the service answers /readyz
     #[arg(
         long,
@@ -23,7 +24,7 @@ pub struct HealthArgs {
 }
 
 /// Asks once.
-pub fn run(args: &HealthArgs) -> anyhow::Result<()> {
+pub(super) fn run(args: &HealthArgs) -> Result<Report, CliError> {
     let mut address = args.admin_listen;
     if address.ip().is_unspecified() {
         // The service listens everywhere; here is the nearest of those places.
@@ -33,11 +34,15 @@ pub fn run(args: &HealthArgs) -> anyhow::Result<()> {
             std::net::Ipv6Addr::LOCALHOST.into()
         });
     }
-    let answer = ask(address).with_context(|| format!("no answer at {address}"))?;
-    let status = answer.lines().next().unwrap_or_default().to_owned();
-    ensure!(status.starts_with("HTTP/1.1 200"), "not ready: {status}");
-    println!("ready");
-    Ok(())
+    let host = address.to_string();
+    let answer =
+        ask(address).map_err(|_| CliError::Unreachable { host: host.clone(), why: Unreachable::Connect })?;
+    if answer.starts_with("HTTP/1.1 200") {
+        Ok(Report::done("ready"))
+    } else {
+        let why = answer.lines().next().unwrap_or("nothing").to_owned();
+        Err(CliError::Unusable { host, why })
+    }
 }
 
 fn ask(address: SocketAddr) -> std::io::Result<String> {

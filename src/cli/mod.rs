@@ -24,14 +24,17 @@ mod client;
 mod delete;
 mod deploy;
 mod describe;
+mod dev;
 mod did;
 mod did_check;
 mod error;
+mod health;
 mod invoke;
 mod list;
 mod locate;
 mod output;
 mod record;
+mod serve;
 mod session;
 mod verdict;
 mod wasm;
@@ -77,6 +80,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the service: verify callers, prove functions, run them
+    Serve(Box<serve::ServeArgs>),
+    /// Run a whole runtime on this machine: no network, no account, no container
+    Dev(Box<dev::DevArgs>),
     /// Put a wasm file into your repo as a function, or a new version of one
     Deploy(Box<deploy::DeployArgs>),
     /// Call a function and print its output
@@ -87,6 +94,8 @@ enum Command {
     Describe(Box<describe::DescribeArgs>),
     /// Delete one of your functions
     Delete(Box<delete::DeleteArgs>),
+    /// Ask the service on this machine whether it is ready
+    Health(health::HealthArgs),
     /// Show a service's DID document, or check a deployed one
     Did(Box<did::DidArgs>),
 }
@@ -99,7 +108,11 @@ struct Tools {
 
 /// The program: reads the arguments, runs the command, prints what comes of it.
 pub fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = match Cli::parse().command {
+        Command::Serve(args) => return service(serve::run(*args)).into(),
+        Command::Dev(args) => return service(dev::run(*args)).into(),
+        command => command,
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return output::finish(Err(CliError::Runtime(error))).into(),
@@ -108,6 +121,22 @@ pub fn main() -> ExitCode {
     // A question that still waits for an answer on stdin must not hold the exit up.
     runtime.shutdown_background();
     exit.into()
+}
+
+/// Runs a command that stays up until it is told to stop, on all cores.
+fn service(running: impl Future<Output = anyhow::Result<()>>) -> Exit {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output::finish(Err(CliError::Runtime(error))),
+    };
+    match runtime.block_on(running) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            output::note(&format!("error: {error:#}"));
+            // A service that does not start was given something wrong: a setting, an address, a directory.
+            Exit::Usage
+        }
+    }
 }
 
 async fn interruptible(command: Command) -> Exit {
@@ -123,6 +152,9 @@ async fn interruptible(command: Command) -> Exit {
 async fn run(command: Command) -> Result<Report, CliError> {
     let tools = Tools { http: Http::new()?, clock: Clock::system() };
     match command {
+        // These two stay up, and are taken before.
+        Command::Serve(_) | Command::Dev(_) => Ok(Report::done("")),
+        Command::Health(args) => health::run(&args),
         Command::Deploy(args) => deploy::deploy(&tools, *args).await,
         Command::Invoke(args) => invoke::invoke(&tools, *args).await,
         Command::List(args) => list::list(&tools, *args).await,

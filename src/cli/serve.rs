@@ -29,7 +29,7 @@ Development, against PDSes on this machine:
   at-functions serve --hostname localhost:3000 --plc-url http://localhost:2582 --allow-private-network
 
 SIGTERM and Ctrl-C stop it: calls in flight are finished first.")]
-pub struct ServeArgs {
+pub(super) struct ServeArgs {
     /// TOML file of settings
     #[arg(long, env = "AT_FUNCTIONS_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -38,7 +38,7 @@ pub struct ServeArgs {
 }
 
 /// Serves until a signal, then drains.
-pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
+pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let without_effect = args.settings.without_effect();
     let config = Config::load(args.settings, args.config.as_deref())?;
     telemetry::start_logs(config.log_format, &config.log).map_err(anyhow::Error::msg)?;
@@ -50,15 +50,16 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
          reach the service's key and network; see SECURITY.md"
     );
     if config.allow_private_network {
-        tracing::warn!("private addresses and plain http are allowed for outgoing requests: for development only");
+        tracing::warn!(
+            "private addresses and plain http are allowed for outgoing requests: for development only"
+        );
     }
     let metrics = telemetry::start_metrics().context("the metrics recorder")?;
     let public = Listener::bind("--listen", config.listen).await?;
     let admin = Listener::bind("--admin-listen", config.admin_listen).await?;
     let service = Service::start(&config, Clock::system())?;
     tracing::info!(
-        did = config.identity.did.as_str(),
-        service = format!("{}#{}", config.identity.did, config.service_id),
+        service = format!("{}#{}", config.hostname.did(), config.service_id),
         listen = public.address().to_string(),
         admin = admin.address().to_string(),
         version = env!("CARGO_PKG_VERSION"),

@@ -135,7 +135,10 @@ impl Author {
         let code = record["code"]["ref"]["$link"].as_str().and_then(|text| Cid::try_from(text).ok());
         let mut contents = self.contents();
         contents.blobs.extend(blobs.into_iter().map(|blob| (blob_cid(&blob), blob)));
-        let cid = contents.repository.put(&collection, rkey, &ipld);
+        let cid = contents
+            .repository
+            .put(&collection, rkey, &ipld)
+            .map_err(|error| AuthorError::Record(error.to_string()))?;
         let uri = AtUri::of_record(self.did.clone(), collection, rkey.clone());
         Ok(Published { uri, cid, code: code.unwrap_or(cid) })
     }

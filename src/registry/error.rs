@@ -34,6 +34,9 @@ pub enum RegistryError {
     /// Too much is waiting for the same host already.
     #[error("too many reads wait for the author's PDS; retry in {} s", .0.as_secs().max(1))]
     Overloaded(Duration),
+    /// The store of revisions failed, without which a rollback could not be told.
+    #[error("this service cannot read its own store; retry in 5 s")]
+    Store,
     /// What the author's PDS sent does not prove itself.
     #[error("the author's PDS sent a record that does not prove itself: {0}")]
     Unproved(Unproved),
@@ -81,6 +84,9 @@ impl RegistryError {
             IdentityError::NotFound => RegistryError::NotFound("the author's DID does not exist"),
             IdentityError::Unreachable(error) => RegistryError::of_egress(error),
             IdentityError::Busy => RegistryError::Overloaded(Duration::from_secs(1)),
+            IdentityError::Status(_) => {
+                RegistryError::Unreachable("the host of the author's DID document failed")
+            }
             _ => RegistryError::Unproved(Unproved::Document),
         }
     }

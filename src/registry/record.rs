@@ -69,7 +69,10 @@ async fn prove(
     let key = document.signing_key.as_ref().ok_or(RegistryError::Unproved(Unproved::NoKey))?;
     let pds = document.pds.as_ref().ok_or(RegistryError::NotFound("the author's DID names no PDS"))?;
     let collection = function_collection();
-    let floor = sources.revs.highest(author);
+    let floor = sources.revs.highest(author).map_err(|error| {
+        tracing::error!(%error, "the highest revision of a repo could not be read from disk");
+        RegistryError::Store
+    })?;
     let mut url = pds.clone();
     url.set_path("/xrpc/com.atproto.sync.getRecord");
     url.query_pairs_mut()

@@ -34,7 +34,7 @@ struct Answer<'a> {
 struct Usage {
     cpu_micros: u64,
     peak_memory_bytes: u64,
-    host_calls: u64,
+    host_calls: u32,
     input_bytes: u64,
     output_bytes: u64,
     cache: &'static str,

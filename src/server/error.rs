@@ -102,6 +102,7 @@ impl From<RegistryError> for XrpcError {
             RegistryError::Handle(_) | RegistryError::NotFound(_) => (400, "FunctionNotFound"),
             RegistryError::NotAFunction => (400, "InvalidRequest"),
             RegistryError::Overloaded(after) => return XrpcError::overloaded(message, *after),
+            RegistryError::Store => return XrpcError::overloaded(message, Duration::from_secs(5)),
             RegistryError::Timeout => (504, "RepoTimeout"),
             RegistryError::Unproved(_) => (502, "UnverifiedFunction"),
             RegistryError::Unreachable(_) => (502, "RepoUnreachable"),

@@ -24,7 +24,9 @@ impl Issuers for ResolvedIssuers {
             match document {
                 Ok(document) => Ok(Issuer { key: document.signing_key.clone(), pds: document.pds.clone() }),
                 Err(IdentityError::NotFound) => Err(IssuerError::NotFound),
-                Err(IdentityError::Unreachable(_)) => Err(IssuerError::Unreachable),
+                Err(IdentityError::Status(_) | IdentityError::Unreachable(_)) => {
+                    Err(IssuerError::Unreachable)
+                }
                 Err(IdentityError::Busy) => Err(IssuerError::Busy),
                 Err(error) => Err(IssuerError::Invalid(error.to_string())),
             }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use url::Url;
 
 use crate::auth::{Verifier, VerifierConfig};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::egress::{Egress, EgressConfig};
-use crate::identity::{self, Resolver, ResolverConfig};
+use crate::identity::{Resolver, ResolverConfig, service_document, service_key};
 use crate::policy::Policy;
 use crate::registry::Registry;
 use crate::repo::RevFloor;
@@ -34,9 +35,7 @@ impl Service {
     /// Puts the service together: opens its data directory, makes or loads its key, starts the
     /// threads that run guests. Nothing listens yet.
     pub fn start(config: &Config, clock: Clock) -> Result<Arc<Service>, StartError> {
-        std::fs::create_dir_all(&config.data_dir)
-            .map_err(|error| StartError(format!("--data-dir {}: {error}", config.data_dir.display())))?;
-        let key = identity::load_or_create_service_key(&config.data_dir).map_err(StartError::of)?;
+        let key = service_key::load_or_create(&config.data_dir).map_err(StartError::of)?;
         let revs = RevFloor::open(&config.data_dir.join("revs.redb")).map_err(StartError::of)?;
         let egress = Egress::new(EgressConfig { allow_private_network: config.allow_private_network })
             .map_err(StartError::of)?;
@@ -49,24 +48,29 @@ impl Service {
             egress.clone(),
             clock.clone(),
         ));
+        let endpoint = Url::parse(&config.hostname.origin()).map_err(StartError::of)?;
+        let mut replay_secret = [0; 32];
+        getrandom::fill(&mut replay_secret)
+            .map_err(|_| StartError::of("the machine's random source failed"))?;
         let verifier = Verifier::new(
-            VerifierConfig::new(config.identity.did.clone(), &config.service_id),
+            VerifierConfig::new(config.hostname.did().clone(), config.service_id.as_str(), replay_secret),
             Arc::new(ResolvedIssuers(Arc::clone(&resolver))),
             clock.clone(),
         );
         let sandbox = ThreadSandbox::start(ThreadSandboxConfig {
             threads: config.guest_threads,
             ..ThreadSandboxConfig::default()
-        }).map_err(StartError::of)?;
+        })
+        .map_err(StartError::of)?;
         let workers = Workers::start(
             WorkersConfig { memory_budget_bytes: config.memory_budget_bytes, ..WorkersConfig::default() },
             Arc::new(sandbox),
         );
         Ok(Arc::new(Service {
-            did_document: identity::service_document(
-                &config.identity.did,
+            did_document: service_document(
+                config.hostname.did(),
                 &config.service_id,
-                &config.identity.endpoint,
+                &endpoint,
                 &key.public(),
             ),
             max_duration: config.max_duration,

@@ -107,8 +107,8 @@ impl World {
             ..self.settings.clone()
         })
         .unwrap();
-        self.endpoint = config.identity.endpoint.clone();
-        self.service_did = config.identity.did.to_string();
+        self.endpoint = config.hostname.origin();
+        self.service_did = config.hostname.did().to_string();
         let service = Service::start(&config, Clock::system()).unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let router = server::router(Arc::clone(&service));

@@ -102,7 +102,11 @@ async fn a_deleted_record_and_a_tombstoned_author_are_not_found() {
     let (of_nobody, _) = gone.publish_echo().await;
     network.tombstone(&gone.did).await;
     assert_proxied_refusal(&author.run(&service, &deleted, &json!({})).send().await, 400, "FunctionNotFound");
-    assert_proxied_refusal(&author.run(&service, &of_nobody, &json!({})).send().await, 400, "FunctionNotFound");
+    assert_proxied_refusal(
+        &author.run(&service, &of_nobody, &json!({})).send().await,
+        400,
+        "FunctionNotFound",
+    );
 }
 
 #[tokio::test]
@@ -116,7 +120,11 @@ async fn a_blob_that_was_taken_down_is_an_invalid_function() {
     author.take_down_blob(&cid, true).await;
     let answer = author.run(&service, &uri, &json!({})).send().await;
     assert_proxied_refusal(&answer, 400, "InvalidFunction");
-    assert!(answer.json()["message"].as_str().is_some_and(|message| message.contains(&cid)), "{:?}", answer.json());
+    assert!(
+        answer.json()["message"].as_str().is_some_and(|message| message.contains(&cid)),
+        "{:?}",
+        answer.json()
+    );
 }
 
 #[tokio::test]

@@ -25,7 +25,12 @@ pub(super) fn constant(json: &str) -> Vec<u8> {
 
 impl Account {
     /// Puts a function into the account's repo as any client would, and tells its at-uri and the CID of its record.
-    pub(super) async fn publish(&self, rkey: &str, wasm: &[u8], edit: impl FnOnce(&mut Value)) -> (String, String) {
+    pub(super) async fn publish(
+        &self,
+        rkey: &str,
+        wasm: &[u8],
+        edit: impl FnOnce(&mut Value),
+    ) -> (String, String) {
         let mut record = function_record(wasm);
         record["code"] = self.upload_blob("application/wasm", wasm).await;
         record["updatedAt"] = format!("{:?}", std::time::SystemTime::now()).into();
