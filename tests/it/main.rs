@@ -1,1 +1,3 @@
 //! All integration tests, linked into one binary: a module a topic.
+
+mod cli;
