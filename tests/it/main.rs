@@ -3,6 +3,7 @@
 // The shared helpers are `pub` for their sibling modules; a test binary exports nothing.
 #![allow(unreachable_pub)]
 
+mod cli;
 mod dev;
 mod envelope;
 mod guests;
