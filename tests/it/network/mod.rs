@@ -12,14 +12,10 @@
 //! ```
 
 mod account;
-<<<<<<< HEAD
 mod calls;
 mod changes;
-mod client;
-mod commands;
-=======
 pub(crate) mod client;
->>>>>>> network
+mod commands;
 mod control;
 mod functions;
 mod ground;
