@@ -27,6 +27,7 @@ mod describe;
 mod did;
 mod did_check;
 mod error;
+mod files;
 mod invoke;
 mod list;
 mod locate;
@@ -112,11 +113,13 @@ pub fn main() -> ExitCode {
 
 async fn interruptible(command: Command) -> Exit {
     tokio::select! {
-        outcome = run(command) => output::finish(outcome),
+        // First, so that it is listened for before the command does anything.
+        biased;
         Ok(()) = tokio::signal::ctrl_c() => {
             output::note("interrupted");
             Exit::Interrupted
         }
+        outcome = run(command) => output::finish(outcome),
     }
 }
 

@@ -663,6 +663,8 @@ async fn describe_shows_a_record_and_says_that_it_is_unverified() {
 #[tokio::test]
 async fn delete_removes_the_version_that_it_looked_at() {
     let pds = pds().await;
+    // Older PDSes answer with nothing at all.
+    pds.on("/xrpc/com.atproto.repo.deleteRecord", Answer(200, Vec::new(), Vec::new()));
     for target in ["echo", FUNCTION, "at://alice.test/at.functions.metadata/echo"] {
         let (code, stdout, stderr) = run(&mut as_author(&pds, &["delete", target, "--yes", "--json"])).await;
         assert_eq!(code, 0, "{stderr}");
@@ -776,11 +778,31 @@ async fn ctrl_c_ends_a_call_that_waits() {
     while !service.paths().contains(&"/xrpc/at.functions.run".to_owned()) {
         service.shared.arrived.notified().await;
     }
-    let pid = rustix::process::Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    interrupt(&child);
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(130));
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "interrupted\n");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn ctrl_c_ends_a_command_that_waits_for_stdin() {
+    let service = service().await;
+    let arguments = ["invoke", FUNCTION, "--anonymous", "--service", &service.did(), "--input", "-"];
+    let mut child = program(&arguments).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    // More than a pipe holds: once it is written, the program has been reading. The end never comes.
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&vec![b' '; 1 << 20]).await.unwrap();
+    interrupt(&child);
+    assert_eq!(child.wait().await.unwrap().code(), Some(130));
+    assert_eq!(service.paths(), Vec::<String>::new());
+    drop(stdin);
+}
+
+#[cfg(unix)]
+fn interrupt(child: &tokio::process::Child) {
+    let pid = rustix::process::Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
 }
 
 #[tokio::test]
