@@ -40,7 +40,8 @@ const SHA2_256: u64 = 0x12;
     "\
 Examples:
   at-functions deploy echo.wasm --name echo --handle alice.example.com --password-file app-password
-  at-functions deploy sum.wasm --name sum --version 1.2.0 --max-duration-ms 500 --input-schema in.json
+  at-functions deploy sum.wasm --name sum --version 1.2.0 --input-schema in.json --strict-output \\
+      --output-schema out.json
   pass show bsky/app | at-functions deploy echo.wasm --name echo --password-file -
 
 ",

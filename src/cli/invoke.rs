@@ -47,11 +47,11 @@ Examples:
   export AT_FUNCTIONS_SERVICE=did:web:functions.example.com#at_functions
   at-functions invoke at://alice.example.com/at.functions.metadata/echo --input '{\"a\": 1}'
   at-functions invoke at://alice.example.com/at.functions.metadata/echo --input @call.json --direct
-  echo '{}' | at-functions invoke at://alice.example.com/at.functions.metadata/echo --input - --anonymous
+  at-functions invoke at://alice.example.com/at.functions.metadata/echo --anonymous --input -
   at-functions invoke at://alice.example.com/at.functions.metadata/echo --cid bafyrei... --json
 
-Each call that is not anonymous logs in; a PDS allows about 300 logins a day. For more calls, use the
-API with a session of your own.
+Each call that is not anonymous logs in, and a PDS allows about 300 logins a day. For more calls,
+use the API with a session of your own.
 
 ",
     exit_codes!()

@@ -76,19 +76,14 @@ struct Cli {
     command: Command,
 }
 
+/// Each variant's help is the comment on its arguments: one here would hide that.
 #[derive(Subcommand)]
 enum Command {
-    /// Put a wasm file into your repo as a function, or a new version of one
     Deploy(Box<deploy::DeployArgs>),
-    /// Call a function and print its output
     Invoke(Box<invoke::InvokeArgs>),
-    /// List the functions of an account
     List(Box<list::ListArgs>),
-    /// Show what a function's record says
     Describe(Box<describe::DescribeArgs>),
-    /// Delete one of your functions
     Delete(Box<delete::DeleteArgs>),
-    /// Show a service's DID document, or check a deployed one
     Did(Box<did::DidArgs>),
 }
 
