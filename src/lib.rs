@@ -17,9 +17,11 @@
 //! What the rooms stand on: `egress` (the only way out to the network), `identity` (DIDs, handles,
 //! keys), `repo` (signed repositories), `lexicon` (the records and names of `at.functions.*`).
 
+pub mod audit;
 pub mod auth;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod dev;
 pub mod egress;
 pub mod identity;
@@ -29,4 +31,5 @@ pub mod registry;
 pub mod repo;
 pub mod sandbox;
 pub mod server;
+pub mod telemetry;
 pub mod workers;

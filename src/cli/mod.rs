@@ -2,3 +2,204 @@
 //!
 //! In: arguments, variables, files. Out: text for people, `--json` for scripts, an exit code.
 //! Never: give an author's credentials to anything but the author's PDS.
+//!
+//! A command is a function from its arguments to a [`Report`]; only this file prints one. What
+//! goes wrong is a [`CliError`], whose exit code and advice stand beside it.
+
+/// The exit codes, as help texts show them. Before the modules, which use it too.
+macro_rules! exit_codes {
+    () => {
+        "\
+Exit codes:
+  0    done; for `invoke`: the service answered `ok: true`
+  1    refused or failed: by the function, the service, the PDS, or a `no` at the question
+  2    wrong usage: flags, variables, files, credentials that are not given
+  3    no usable answer: the network failed, or HTTP 429, 502, 503, 504; trying again may help
+  130  interrupted (Ctrl-C)"
+    };
+}
+
+mod advice;
+mod client;
+mod delete;
+mod deploy;
+mod describe;
+mod dev;
+mod did;
+mod did_check;
+mod error;
+mod health;
+mod invoke;
+mod list;
+mod locate;
+mod output;
+mod record;
+mod serve;
+mod session;
+mod verdict;
+mod wasm;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::client::Http;
+use self::error::CliError;
+use self::output::{Exit, Report};
+use crate::clock::Clock;
+
+/// Functions that live in AT Protocol repos: deploy, call and look at them.
+#[derive(Parser)]
+#[command(
+    name = "at-functions",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = exit_codes!(),
+    after_long_help = concat!(
+        "\
+Examples:
+  export AT_FUNCTIONS_HANDLE=alice.example.com
+  export AT_FUNCTIONS_SERVICE=did:web:functions.example.com#at_functions
+  at-functions deploy echo.wasm --name echo --password-file app-password
+  at-functions list
+  at-functions invoke at://alice.example.com/at.functions.metadata/echo --input '{\"a\": 1}'
+
+Credentials: a handle and an app password (Settings, App Passwords). The password comes from
+AT_FUNCTIONS_PASSWORD or --password-file, never from the command line, and goes to your own PDS
+alone.
+
+",
+        exit_codes!(),
+    ),
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service: verify callers, prove functions, run them
+    Serve(Box<serve::ServeArgs>),
+    /// Run a whole runtime on this machine: no network, no account, no container
+    Dev(Box<dev::DevArgs>),
+    /// Put a wasm file into your repo as a function, or a new version of one
+    Deploy(Box<deploy::DeployArgs>),
+    /// Call a function and print its output
+    Invoke(Box<invoke::InvokeArgs>),
+    /// List the functions of an account
+    List(Box<list::ListArgs>),
+    /// Show what a function's record says
+    Describe(Box<describe::DescribeArgs>),
+    /// Delete one of your functions
+    Delete(Box<delete::DeleteArgs>),
+    /// Ask the service on this machine whether it is ready
+    Health(health::HealthArgs),
+    /// Show a service's DID document, or check a deployed one
+    Did(Box<did::DidArgs>),
+}
+
+/// What the commands of authors and callers reach the world through.
+struct Tools {
+    http: Http,
+    clock: Clock,
+}
+
+/// The program: reads the arguments, runs the command, prints what comes of it.
+pub fn main() -> ExitCode {
+    let command = match Cli::parse().command {
+        Command::Serve(args) => return service(serve::run(*args)).into(),
+        Command::Dev(args) => return service(dev::run(*args)).into(),
+        command => command,
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output::finish(Err(CliError::Runtime(error))).into(),
+    };
+    let exit = runtime.block_on(interruptible(command));
+    // A question that still waits for an answer on stdin must not hold the exit up.
+    runtime.shutdown_background();
+    exit.into()
+}
+
+/// Runs a command that stays up until it is told to stop, on all cores.
+fn service(running: impl Future<Output = anyhow::Result<()>>) -> Exit {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output::finish(Err(CliError::Runtime(error))),
+    };
+    match runtime.block_on(running) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            output::note(&format!("error: {error:#}"));
+            // A service that does not start was given something wrong: a setting, an address, a directory.
+            Exit::Usage
+        }
+    }
+}
+
+async fn interruptible(command: Command) -> Exit {
+    tokio::select! {
+        outcome = run(command) => output::finish(outcome),
+        Ok(()) = tokio::signal::ctrl_c() => {
+            output::note("interrupted");
+            Exit::Interrupted
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<Report, CliError> {
+    let tools = Tools { http: Http::new()?, clock: Clock::system() };
+    match command {
+        // These two stay up, and are taken before.
+        Command::Serve(_) | Command::Dev(_) => Ok(Report::done("")),
+        Command::Health(args) => health::run(&args),
+        Command::Deploy(args) => deploy::deploy(&tools, *args).await,
+        Command::Invoke(args) => invoke::invoke(&tools, *args).await,
+        Command::List(args) => list::list(&tools, *args).await,
+        Command::Describe(args) => describe::describe(&tools, *args).await,
+        Command::Delete(args) => delete::delete(&tools, *args).await,
+        Command::Did(args) => did::did(&tools, *args).await,
+    }
+}
+
+/// Parses the arguments of one command, for tests.
+#[cfg(test)]
+fn parse(arguments: &[&str]) -> Result<Command, clap::Error> {
+    Cli::try_parse_from([&["at-functions"], arguments].concat()).map(|cli| cli.command)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_arguments_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_misspelt_flag_is_answered_with_the_right_one() {
+        let error = parse(&["deploy", "a.wasm", "--nam", "echo"]).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::UnknownArgument);
+        assert!(error.to_string().contains("--name"), "{error}");
+        let error = parse(&["deplyo"]).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::InvalidSubcommand);
+        assert!(error.to_string().contains("deploy"), "{error}");
+    }
+
+    #[test]
+    fn no_command_takes_a_password_as_an_argument() {
+        for command in Cli::command().get_subcommands() {
+            for argument in command.get_arguments() {
+                let long = argument.get_long().unwrap_or_default();
+                assert!(!long.contains("password") || long == "password-file", "{long}");
+                assert_ne!(argument.get_env().and_then(|e| e.to_str()), Some("AT_FUNCTIONS_PASSWORD"));
+            }
+        }
+    }
+}

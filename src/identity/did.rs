@@ -81,7 +81,7 @@ fn web_host(id: &str) -> Result<DidMethod<'_>, InvalidDid> {
 
 /// Whether `text` is a lower-case DNS name of two labels or more whose last is not a number
 /// (so that no spelling of an IP address passes for a name).
-pub(super) fn is_domain_name(text: &str) -> bool {
+pub(crate) fn is_domain_name(text: &str) -> bool {
     let label = |l: &str| {
         !l.is_empty()
             && l.len() <= 63

@@ -2,3 +2,126 @@
 //!
 //! In: an at-uri. Out: the proved record, its metadata, and the wasm bytes whose hash it names; all
 //! cached and coalesced. Never: hand out anything that was not verified here.
+//!
+//! ```text
+//! at-uri → author DID (a handle is resolved both ways) → DID document → PDS, key
+//!        → com.atproto.sync.getRecord: proof by the key, not older than what was proved before
+//!        → metadata → com.atproto.sync.getBlob: bytes that hash to the CID the record names
+//! ```
+
+mod blob;
+mod cache;
+mod error;
+mod record;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ipld_core::cid::Cid;
+
+use crate::clock::Clock;
+use crate::egress::Egress;
+use crate::identity::{Did, Resolver};
+use crate::lexicon::{AtUri, Authority, FunctionMetadata, Nsid, RecordKey};
+use crate::repo::{RevFloor, Tid};
+
+pub use error::RegistryError;
+
+use cache::Caches;
+
+/// The collection of functions.
+pub const FUNCTION_COLLECTION: &str = "at.functions.metadata";
+/// The collection of workflows, which this service does not run.
+const WORKFLOW_COLLECTION: &str = "at.functions.workflow";
+
+/// A function, proved: its author signed a repo that holds this record at this key.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// The repo's owner, and so the record's author.
+    pub author: Did,
+    /// The record's key in the author's `at.functions.metadata`.
+    pub rkey: RecordKey,
+    /// The record's own CID.
+    pub cid: Cid,
+    /// The commit's revision in which it was proved.
+    pub rev: Tid,
+    /// What the record says.
+    pub metadata: FunctionMetadata,
+}
+
+/// The verified way from names to code. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    sources: Arc<Sources>,
+    caches: Arc<Caches>,
+}
+
+/// What reads are made of.
+struct Sources {
+    resolver: Arc<Resolver>,
+    egress: Egress,
+    revs: Arc<RevFloor>,
+    clock: Clock,
+}
+
+impl Registry {
+    /// A registry that resolves, fetches and proves through what it is given, and believes a proved
+    /// record to be the newest for `record_ttl`.
+    pub fn new(
+        resolver: Arc<Resolver>,
+        egress: Egress,
+        revs: Arc<RevFloor>,
+        clock: Clock,
+        record_ttl: Duration,
+    ) -> Registry {
+        let sources = Sources { resolver, egress, revs, clock };
+        Registry { sources: Arc::new(sources), caches: Arc::new(Caches::new(record_ttl)) }
+    }
+
+    /// The function that `uri` names, as its author's repo had it within the record TTL.
+    pub async fn function(&self, uri: &AtUri) -> Result<Arc<Function>, RegistryError> {
+        let (author, rkey) = self.name(uri).await?;
+        let sources = Arc::clone(&self.sources);
+        self.caches.function((author, rkey), move |(author, rkey)| record::fetch(sources, author, rkey)).await
+    }
+
+    /// The same, read anew: for a caller who expects another version than the cached one.
+    pub async fn function_anew(&self, uri: &AtUri) -> Result<Arc<Function>, RegistryError> {
+        let name = self.name(uri).await?;
+        self.caches.forget_function(&name).await;
+        self.function(&AtUri::of_record(name.0, uri.collection.clone(), name.1)).await
+    }
+
+    /// The function's wasm: bytes that hash to the CID in its record, and that the author's PDS
+    /// still gave out within the last hour (so that a takedown stops cached code too).
+    pub async fn code(&self, function: &Function) -> Result<Bytes, RegistryError> {
+        let sources = Arc::clone(&self.sources);
+        let code = function.metadata.code.clone();
+        self.caches
+            .code((function.author.clone(), code.cid), move |(author, _)| blob::fetch(sources, author, code))
+            .await
+    }
+
+    /// Whose record `uri` names, and at which key.
+    async fn name(&self, uri: &AtUri) -> Result<(Did, RecordKey), RegistryError> {
+        match uri.collection.as_str() {
+            FUNCTION_COLLECTION => {}
+            WORKFLOW_COLLECTION => return Err(RegistryError::Workflow),
+            _ => return Err(RegistryError::NotAFunction),
+        }
+        let author = match &uri.authority {
+            Authority::Did(did) => did.clone(),
+            Authority::Handle(handle) => {
+                self.sources.resolver.handle(handle).await.map_err(RegistryError::of_handle)?
+            }
+        };
+        Ok((author, uri.rkey.clone()))
+    }
+}
+
+/// The collection of functions as an NSID.
+fn function_collection() -> Nsid {
+    // A constant that parses.
+    Nsid::parse(FUNCTION_COLLECTION).expect("the collection's name is an NSID")
+}

@@ -3,3 +3,110 @@
 //! In: an artifact, an input, limits, and a door for host calls. Out: an outcome and what it cost.
 //! Never: know of HTTP, DIDs or repos, keep anything from one run to the next, or reach anything but
 //! the door.
+//!
+//! [`Sandbox`] is the seam: callers hold one of these and do not know whether guests run on threads
+//! of this process ([`ThreadSandbox`]) or behind a wall of their own.
+//!
+//! The way of a run through the files: `admission` judged the module before `thread` compiled it
+//! into an `artifact`; `executor` gives the run its turns on threads of its own, which `ticker` cuts
+//! into slices and `stopwatch` times; `pure` speaks the ABI while `meter` counts its memory; `json`
+//! checks what came out.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+
+use crate::lexicon::Mode;
+
+mod admission;
+mod artifact;
+mod engine;
+mod executor;
+mod guest;
+mod job;
+mod json;
+mod meter;
+mod outcome;
+mod pure;
+mod stopwatch;
+mod thread;
+mod ticker;
+
+pub use admission::{Bound, ExportKind, MAX_MODULE_BYTES, Refusal};
+pub use artifact::Artifact;
+pub use engine::StartError;
+pub use job::{Door, Job, Lease, Limits, NoDoor, Owner};
+pub use outcome::{Completion, Failure, Outcome, Usage};
+pub use thread::{ThreadSandbox, ThreadSandboxConfig};
+
+/// A boxed future that may move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A place in which guests are compiled and run.
+pub trait Sandbox: Send + Sync + 'static {
+    /// Judges a module by the rules of its mode, and compiles it if it passes. The caller has proved
+    /// that the bytes are the ones it asked for.
+    fn compile(&self, mode: Mode, code: Bytes) -> BoxFuture<'static, Result<Artifact, CompileError>>;
+
+    /// Runs a guest to its end. Dropping the future stops the guest within two ticks of 1 ms; `lease`
+    /// is dropped when nothing of the guest is left, which may be a little later.
+    fn run(&self, job: Job, lease: Lease) -> BoxFuture<'static, Result<Completion, Lost>>;
+
+    /// How many runs may be under way at once; a caller that keeps to it never sees
+    /// [`Lost::NoSlot`].
+    fn max_runs(&self) -> usize;
+
+    /// What is going on inside, for metrics.
+    fn load(&self) -> Load;
+}
+
+/// What a sandbox is doing at a moment. Figures are read one after the other, so they may disagree
+/// by a run or two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Instances that exist.
+    pub instances: usize,
+    /// Instances that may exist at once.
+    pub slots: usize,
+    /// Stacks of guests that are in the middle of a call.
+    pub stacks: usize,
+    /// Runs that are ready and wait for their turn on a thread.
+    pub ready: usize,
+    /// Modules that wait to be compiled or are being compiled.
+    pub compiling: usize,
+    /// Bytes of ended guests' memories that are kept, zeroed, for the next ones.
+    pub kept_bytes: usize,
+}
+
+/// Why there is no artifact.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// Too many modules wait to be compiled.
+    #[error("too many modules are being compiled")]
+    Busy,
+    /// The compiler failed for a reason of its own; says nothing about the module.
+    #[error("the compiler did not finish")]
+    Lost,
+    /// The module breaks a rule, and always will.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+/// Why a run has no outcome. Nothing here is the guest's fault, as far as can be told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Lost {
+    /// The sandbox was closed before the run ended.
+    #[error("the sandbox was closed")]
+    Closed,
+    /// The artifact was made by another sandbox.
+    #[error("the artifact is of another sandbox")]
+    ForeignArtifact,
+    /// The machine refused something that the run needed, or the sandbox panicked.
+    #[error("the sandbox failed: {0}")]
+    Internal(String),
+    /// More runs at once than [`Sandbox::max_runs`] allows.
+    #[error("no slot is free")]
+    NoSlot,
+}

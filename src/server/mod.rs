@@ -2,3 +2,25 @@
 //!
 //! In: bytes from anybody. Out: an answer in the shapes of the lexicon, within nine seconds.
 //! Never: answer 500, show a path, an address or an environment of the host, or decide who may call.
+//!
+//! `run` reads like the way of a call; the other files are what it leans on.
+
+mod admin;
+mod answer;
+mod body;
+mod call;
+mod connection;
+mod deadline;
+mod envelope;
+mod error;
+mod issuers;
+mod listen;
+mod request_id;
+mod routes;
+mod service;
+
+pub use admin::Admin;
+pub use error::XrpcError;
+pub use listen::{Listener, serve};
+pub use routes::router;
+pub use service::{Service, StartError};

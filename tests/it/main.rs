@@ -1,1 +1,13 @@
 //! All integration tests, linked into one binary: a module a topic.
+
+// The shared helpers are `pub` for their sibling modules; a test binary exports nothing.
+#![allow(unreachable_pub)]
+
+mod cli;
+mod dev;
+mod envelope;
+mod guests;
+mod network;
+mod registry;
+mod sandbox;
+mod world;

@@ -1,0 +1,181 @@
+//! `delete`: takes a function's record out of the author's repo. The PDS drops the blob itself once
+//! no record names it.
+
+use std::io::{BufRead, IsTerminal, Read, Write};
+
+use atrium_api::com::atproto::repo::delete_record::NSID as DELETE_RECORD;
+use atrium_api::com::atproto::repo::get_record::NSID as GET_RECORD;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Tools;
+use super::error::CliError;
+use super::locate::NetworkArgs;
+use super::output::{Report, printable};
+use super::record::COLLECTION;
+use super::session::{LoginArgs, Session};
+use crate::lexicon::{AtUri, Authority, RecordKey};
+
+/// Delete one of your functions.
+///
+/// Asks before it does, and deletes the very version it showed. Services stop running the function
+/// within a minute or so.
+#[derive(Args)]
+#[command(after_help = concat!(
+    "\
+Examples:
+  at-functions delete echo
+  at-functions delete at://alice.example.com/at.functions.metadata/echo --yes
+
+",
+    exit_codes!()
+))]
+pub(super) struct DeleteArgs {
+    /// The function: its at-uri, or the key of its record (which `deploy` makes from the name)
+    #[arg(value_name = "AT_URI|NAME", value_parser = target)]
+    function: Target,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Print JSON: {uri, cid, deleted}
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    login: LoginArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
+}
+
+/// A record of the account that logs in.
+#[derive(Clone)]
+enum Target {
+    Uri(AtUri),
+    Key(RecordKey),
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    if text.starts_with("at://") {
+        let uri = AtUri::parse(text).map_err(|error| error.to_string())?;
+        if uri.collection.as_str() != COLLECTION {
+            return Err(format!("only records of {COLLECTION} are deleted here"));
+        }
+        return Ok(Target::Uri(uri));
+    }
+    RecordKey::parse(text).map(Target::Key).map_err(|error| error.to_string())
+}
+
+impl Target {
+    /// The record's key, if the record is in the session's repo.
+    fn key_in(&self, session: &Session) -> Result<&RecordKey, CliError> {
+        let uri = match self {
+            Target::Key(key) => return Ok(key),
+            Target::Uri(uri) => uri,
+        };
+        let own = match &uri.authority {
+            Authority::Did(did) => *did == session.did,
+            Authority::Handle(handle) => handle.as_str().eq_ignore_ascii_case(&session.handle),
+        };
+        if own {
+            return Ok(&uri.rkey);
+        }
+        let why = format!("it is not in your repo ({}): only its author can delete it", session.did);
+        Err(CliError::setting(uri.to_string(), why))
+    }
+}
+
+/// Runs the command.
+pub(super) async fn delete(tools: &Tools, args: DeleteArgs) -> Result<Report, CliError> {
+    #[derive(Deserialize)]
+    struct Found {
+        cid: Option<String>,
+        value: Value,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct DeleteRecord<'a> {
+        repo: &'a str,
+        collection: &'a str,
+        rkey: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        swap_record: Option<&'a str>,
+    }
+    if !args.yes && !std::io::stdin().is_terminal() {
+        return Err(CliError::setting("--yes", "give it where nobody can be asked"));
+    }
+    let session = Session::open(tools, &args.login, &args.network).await?;
+    let rkey = args.function.key_in(&session)?;
+    let pds = session.xrpc(&tools.http);
+
+    // A PDS deletes what is not there without a word, so it is looked at first.
+    let place = [("repo", session.did.as_str()), ("collection", COLLECTION), ("rkey", rkey.as_str())];
+    let found: Found = pds.query(GET_RECORD, place).await?;
+    let uri = format!("at://{}/{COLLECTION}/{rkey}", session.did);
+    if !args.yes && !confirmed(&question(&uri, &found.value)).await {
+        return Err(CliError::Declined);
+    }
+    let delete = DeleteRecord {
+        repo: session.did.as_str(),
+        collection: COLLECTION,
+        rkey: rkey.as_str(),
+        swap_record: found.cid.as_deref(),
+    };
+    let _: Value = pds.procedure(DELETE_RECORD, delete).await?;
+    let value = json!({"uri": uri, "cid": found.cid, "deleted": true});
+    Ok(Report::json_or(args.json, &value, || format!("deleted {uri}")))
+}
+
+fn question(uri: &str, record: &Value) -> String {
+    let field = |name: &str| printable(record[name].as_str().unwrap_or("?"));
+    format!("Delete {uri} ({} {})? [y/N] ", field("name"), field("version"))
+}
+
+/// Asks on the terminal. The reading thread is left behind if Ctrl-C comes first.
+async fn confirmed(question: &str) -> bool {
+    let mut stderr = std::io::stderr();
+    if stderr.write_all(question.as_bytes()).and_then(|()| stderr.flush()).is_err() {
+        return false;
+    }
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        // Longer than any yes.
+        std::io::stdin().lock().take(64).read_line(&mut line).map(|_| line)
+    });
+    matches!(answer.await, Ok(Ok(line)) if is_yes(&line))
+}
+
+fn is_yes(line: &str) -> bool {
+    let line = line.trim();
+    line.eq_ignore_ascii_case("y") || line.eq_ignore_ascii_case("yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_an_at_uri_of_a_function_or_a_key() {
+        assert!(matches!(target("echo"), Ok(Target::Key(key)) if key.as_str() == "echo"));
+        assert!(matches!(target("at://a.com/at.functions.metadata/echo"), Ok(Target::Uri(_))));
+        for text in ["", "a b", "at://a.com/app.bsky.feed.post/k", "at://a.com/at.functions.metadata", "a/b"]
+        {
+            assert!(target(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        for line in ["y\n", "Y\n", " yes\r\n", "YES"] {
+            assert!(is_yes(line), "{line:?}");
+        }
+        for line in ["", "\n", "n\n", "yy\n", "yes please\n", "no\n"] {
+            assert!(!is_yes(line), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_question_shows_what_goes_and_nothing_else() {
+        let record = json!({"name": "echo\x1b[2K\r", "version": 3});
+        assert_eq!(question("at://x", &record), "Delete at://x (echo\\u{1b}[2K\\u{d} ?)? [y/N] ");
+    }
+}

@@ -1,0 +1,421 @@
+//! `deploy`: a wasm file becomes a blob and a record in the author's repo.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use ipld_core::cid::Cid;
+use ipld_core::cid::multihash::Multihash;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::Tools;
+use super::client::{Xrpc, host_of};
+use super::error::CliError;
+use super::locate::NetworkArgs;
+use super::output::{self, Report};
+use super::record::{
+    self, COLLECTION, Code, Draft, MAX_ALLOWED, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, MAX_VERSION_BYTES,
+};
+use super::session::{LoginArgs, Session};
+use super::wasm;
+use crate::clock::Clock;
+use crate::lexicon::{Mode, RecordKey};
+
+/// What a PDS that states no limit usually takes.
+const USUAL_BLOB_LIMIT: u64 = 5 * 1024 * 1024;
+/// Schemas travel in the record, for which a PDS takes about 150 kB.
+const MAX_SCHEMA_BYTES: u64 = 256 * 1024;
+/// Multicodec `raw`, the codec of blobs, and multihash `sha2-256`.
+const RAW: u64 = 0x55;
+const SHA2_256: u64 = 0x12;
+
+/// Put a wasm file into your repo as a function, or a new version of one.
+///
+/// Uploads the file to your PDS and writes the record at.functions.metadata/NAME that describes it.
+/// Any AT Functions service can run it from then on; nothing is uploaded to a service.
+#[derive(Args)]
+#[command(after_help = concat!(
+    "\
+Examples:
+  at-functions deploy echo.wasm --name echo --handle alice.example.com --password-file app-password
+  at-functions deploy sum.wasm --name sum --version 1.2.0 --max-duration-ms 500 --input-schema in.json
+  pass show bsky/app | at-functions deploy echo.wasm --name echo --password-file -
+
+",
+    exit_codes!()
+))]
+pub(super) struct DeployArgs {
+    /// The wasm binary
+    file: PathBuf,
+    /// The function's name, and the key of its record unless --rkey gives one
+    #[arg(long, value_parser = name)]
+    name: String,
+    /// The key of the record [default: the name]
+    #[arg(long, value_name = "KEY", value_parser = rkey)]
+    rkey: Option<RecordKey>,
+    /// The function's version, by custom a semantic one
+    #[arg(long, value_parser = version, default_value = "0.1.0")]
+    version: String,
+    /// How the function talks with its host
+    #[arg(long, value_parser = mode, default_value = Mode::PureV1.as_str())]
+    mode: Mode,
+    /// What the function does, for people
+    #[arg(long, value_name = "TEXT", value_parser = description)]
+    description: Option<String>,
+    /// All its memory together, 1 to 256
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=256), default_value_t = 32)]
+    max_memory_mb: u16,
+    /// How long one run may take, 1 to 5000
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(1..=5000), default_value_t = 100)]
+    max_duration_ms: u16,
+    /// Only you, and whom you grant it, may call it. The record and code stay public, as all in a repo
+    #[arg(long)]
+    private: bool,
+    /// What the function may read: at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY.
+    /// May be given many times; without it, any public repo
+    #[arg(long, value_name = "AT_URI", value_parser = allowed)]
+    allow: Vec<String>,
+    /// The function may read nothing
+    #[arg(long, conflicts_with = "allow")]
+    allow_none: bool,
+    /// A file with the JSON Schema of the input; inputs that do not fit are refused before the run
+    #[arg(long, value_name = "FILE")]
+    input_schema: Option<PathBuf>,
+    /// A file with the JSON Schema of the output
+    #[arg(long, value_name = "FILE")]
+    output_schema: Option<PathBuf>,
+    /// A run whose output does not fit the output schema fails
+    #[arg(long, requires = "output_schema")]
+    strict_output: bool,
+    /// Print JSON: {uri, cid, codeCid, codeSize}
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    login: LoginArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
+}
+
+fn bounded(text: &str, max: usize) -> Result<String, String> {
+    match text.len() {
+        0 => Err("it must not be empty".to_owned()),
+        n if n > max => Err(format!("it has {n} bytes, at most {max} are allowed")),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+fn name(text: &str) -> Result<String, String> {
+    bounded(text, MAX_NAME_BYTES)
+}
+
+fn version(text: &str) -> Result<String, String> {
+    bounded(text, MAX_VERSION_BYTES)
+}
+
+fn description(text: &str) -> Result<String, String> {
+    bounded(text, MAX_DESCRIPTION_BYTES)
+}
+
+fn rkey(text: &str) -> Result<RecordKey, String> {
+    RecordKey::parse(text).map_err(|error| error.to_string())
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    let modes = || Mode::ALL.map(Mode::as_str).join(", ");
+    Mode::parse(text).ok_or_else(|| format!("there are these modes: {}", modes()))
+}
+
+fn allowed(text: &str) -> Result<String, String> {
+    if record::covers_something(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY; this covers nothing"
+            .to_owned())
+    }
+}
+
+/// Runs the command.
+pub(super) async fn deploy(tools: &Tools, args: DeployArgs) -> Result<Report, CliError> {
+    // All that can be wrong on this side is found before anything is sent.
+    let rkey = match &args.rkey {
+        Some(rkey) => rkey.clone(),
+        None => record::record_key(&args.name).map_err(|why| CliError::setting("--name", why))?,
+    };
+    let code = read_code(&args.file, args.mode)?;
+    let draft = draft(&args)?;
+
+    let session = Session::open(tools, &args.login, &args.network).await?;
+    let pds = session.xrpc(&tools.http);
+    let mut notes = String::new();
+    match blob_limit(&pds).await {
+        Some(limit) if code.len() as u64 > limit => {
+            let why = format!(
+                "it has {}, and your PDS {} takes files of up to {}: make it smaller, or ask the PDS's operator to raise PDS_BLOB_UPLOAD_LIMIT",
+                output::size(code.len() as u64),
+                host_of(session.pds()),
+                output::size(limit)
+            );
+            return Err(CliError::setting(args.file.display().to_string(), why));
+        }
+        None if code.len() as u64 > USUAL_BLOB_LIMIT => {
+            output::note("note: your PDS does not say how large a file may be; many take up to 5 MiB");
+        }
+        _ => {}
+    }
+
+    let code = upload(&pds, &session, &args.file, code).await?;
+    if code.mime_type != "application/wasm" {
+        notes = format!(
+            "note: your PDS took the file for {}, not application/wasm",
+            output::printable(&code.mime_type)
+        );
+    }
+    let record = draft.record(&code, &now(&tools.clock));
+    let put = PutRecord {
+        repo: session.did.as_str(),
+        collection: COLLECTION,
+        rkey: rkey.as_str(),
+        record: &record,
+    };
+    let written: Written = pds.procedure("com.atproto.repo.putRecord", put).await?;
+    Ok(report(&args, &code, &written).with_notes(notes))
+}
+
+/// Reads the file, no further than the largest code that can be deployed.
+fn read_code(path: &Path, mode: Mode) -> Result<Vec<u8>, CliError> {
+    let bytes = read_bounded(path, wasm::MAX_CODE_BYTES)?;
+    wasm::check(&bytes, mode).map_err(|why| CliError::setting(path.display().to_string(), why))?;
+    Ok(bytes)
+}
+
+/// A file's bytes; of a longer one, one byte more than `limit`.
+fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
+        .map_err(|source| CliError::File { path: path.into(), source })?;
+    Ok(bytes)
+}
+
+fn draft(args: &DeployArgs) -> Result<Draft, CliError> {
+    if args.allow.len() > MAX_ALLOWED {
+        let why = format!("given {} times, a service considers {MAX_ALLOWED} entries", args.allow.len());
+        return Err(CliError::setting("--allow", why));
+    }
+    Ok(Draft {
+        name: args.name.clone(),
+        version: args.version.clone(),
+        description: args.description.clone(),
+        mode: args.mode,
+        max_memory_mb: args.max_memory_mb,
+        max_duration_ms: args.max_duration_ms,
+        public: !args.private,
+        allowed_hosts: (args.allow_none || !args.allow.is_empty()).then(|| args.allow.clone()),
+        input_schema: args
+            .input_schema
+            .as_deref()
+            .map(|path| read_schema("--input-schema", path))
+            .transpose()?,
+        output_schema: args
+            .output_schema
+            .as_deref()
+            .map(|path| read_schema("--output-schema", path))
+            .transpose()?,
+        strict_output: args.strict_output,
+    })
+}
+
+fn read_schema(flag: &str, path: &Path) -> Result<Value, CliError> {
+    let wrong = |why: String| CliError::setting(format!("{flag} {}", path.display()), why);
+    let bytes = read_bounded(path, MAX_SCHEMA_BYTES)?;
+    if bytes.len() as u64 > MAX_SCHEMA_BYTES {
+        return Err(wrong(format!(
+            "larger than {}: no PDS takes a record like that",
+            output::size(MAX_SCHEMA_BYTES)
+        )));
+    }
+    let schema: Value =
+        serde_json::from_slice(&bytes).map_err(|error| wrong(format!("not JSON: {error}")))?;
+    match record::schema_fault(&schema) {
+        Some(fault) => Err(wrong(fault)),
+        None => Ok(schema),
+    }
+}
+
+/// The limit that the PDS states, if it does; its silence or failure here stops nothing.
+async fn blob_limit(pds: &Xrpc<'_>) -> Option<u64> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Output {
+        blob_upload_limit: Option<u64>,
+    }
+    let no_parameters: [(&str, &str); 0] = [];
+    let output: Output = pds.query("com.atproto.server.describeServer", no_parameters).await.ok()?;
+    output.blob_upload_limit
+}
+
+/// Uploads the code, and holds what the PDS made of it against what was sent.
+async fn upload(pds: &Xrpc<'_>, session: &Session, file: &Path, bytes: Vec<u8>) -> Result<Code, CliError> {
+    #[derive(Deserialize)]
+    struct Output {
+        blob: Blob,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Blob {
+        r#ref: Link,
+        mime_type: String,
+        size: u64,
+    }
+    #[derive(Deserialize)]
+    struct Link {
+        #[serde(rename = "$link")]
+        link: String,
+    }
+    let size = bytes.len() as u64;
+    output::progress(&format!(
+        "uploading {} ({}) to {} ...",
+        file.display(),
+        output::size(size),
+        host_of(session.pds())
+    ));
+    let cid = blob_cid(&bytes);
+    let Output { blob } = pds.upload("com.atproto.repo.uploadBlob", "application/wasm", bytes).await?;
+    if blob.r#ref.link != cid.to_string() || blob.size != size {
+        let why = "the blob that it stored is not the file that was sent".to_owned();
+        return Err(CliError::Unusable { host: host_of(session.pds()), why });
+    }
+    Ok(Code { cid: blob.r#ref.link, mime_type: blob.mime_type, size })
+}
+
+fn blob_cid(bytes: &[u8]) -> Cid {
+    let digest: [u8; 32] = Sha256::digest(bytes).into();
+    // A digest of 32 bytes fits a multihash of 64.
+    let hash = Multihash::<64>::wrap(SHA2_256, &digest).expect("32 bytes fit 64");
+    Cid::new_v1(RAW, hash)
+}
+
+/// The moment, to the millisecond, as RFC 3339.
+fn now(clock: &Clock) -> String {
+    let millis = i64::try_from(clock.since_epoch().as_millis()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX).to_string()
+}
+
+/// The body of `com.atproto.repo.putRecord`. Not atrium's: its `Unknown` takes records through IPLD,
+/// and this one is to go out as it was built.
+#[derive(Serialize)]
+struct PutRecord<'a> {
+    repo: &'a str,
+    collection: &'a str,
+    rkey: &'a str,
+    record: &'a Value,
+}
+
+#[derive(Deserialize)]
+struct Written {
+    uri: String,
+    cid: String,
+}
+
+fn report(args: &DeployArgs, code: &Code, written: &Written) -> Report {
+    let value = json!({"uri": written.uri, "cid": written.cid, "codeCid": code.cid, "codeSize": code.size});
+    Report::json_or(args.json, &value, || {
+        let (uri, cid) = (output::printable(&written.uri), output::printable(&written.cid));
+        format!(
+            "deployed {} {}\n{}\n\
+             invoke it:\n  at-functions invoke {uri} --service did:web:HOST --input '{{}}'\n\
+             pin this very version with:\n  --cid {cid}",
+            output::printable(&args.name),
+            output::printable(&args.version),
+            output::table(&[
+                ["  function".into(), uri.clone()],
+                ["  record".into(), cid.clone()],
+                ["  code".into(), format!("{} ({})", code.cid, output::size(code.size))],
+            ])
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::error::ErrorKind;
+
+    use super::super::{Command, parse};
+    use super::*;
+
+    fn args(arguments: &[&str]) -> Result<DeployArgs, clap::Error> {
+        match parse(&[&["deploy", "f.wasm", "--name", "echo"], arguments].concat())? {
+            Command::Deploy(args) => Ok(*args),
+            _ => unreachable!("deploy was asked for"),
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_the_lexicons() {
+        let draft = draft(&args(&[]).unwrap()).unwrap();
+        assert_eq!((draft.max_memory_mb, draft.max_duration_ms), (32, 100));
+        assert_eq!((draft.version.as_str(), draft.mode, draft.public), ("0.1.0", Mode::PureV1, true));
+        assert_eq!(draft.allowed_hosts, None);
+    }
+
+    #[test]
+    fn what_may_be_read_is_anything_a_list_or_nothing() {
+        let hosts = |arguments: &[&str]| draft(&args(arguments).unwrap()).unwrap().allowed_hosts;
+        assert_eq!(hosts(&["--allow-none"]), Some(vec![]));
+        assert_eq!(
+            hosts(&["--allow", "at://a.com", "--allow", "at://b.com/x.y.z"]),
+            Some(vec!["at://a.com".to_owned(), "at://b.com/x.y.z".to_owned()])
+        );
+        let error = args(&["--allow-none", "--allow", "at://a.com"]).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
+        let many: Vec<&str> = std::iter::repeat_n(["--allow", "at://a.com"], 65).flatten().collect();
+        assert!(draft(&args(&many).unwrap()).is_err());
+    }
+
+    #[test]
+    fn values_out_of_bounds_are_refused_before_anything_is_read() {
+        let long = "x".repeat(2049);
+        for arguments in [
+            ["--max-memory-mb", "0"],
+            ["--max-memory-mb", "257"],
+            ["--max-duration-ms", "0"],
+            ["--max-duration-ms", "5001"],
+            ["--max-duration-ms", "-1"],
+            ["--mode", "pure-v2"],
+            ["--version", ""],
+            ["--version", &long],
+            ["--description", &long],
+            ["--rkey", "a b"],
+            ["--rkey", ".."],
+            ["--allow", "https://a.com"],
+            ["--pds", "pds.example.com"],
+            ["--handle", "alice"],
+        ] {
+            let error = args(&arguments).err().unwrap();
+            assert!(
+                matches!(
+                    error.kind(),
+                    ErrorKind::ValueValidation | ErrorKind::UnknownArgument | ErrorKind::InvalidValue
+                ),
+                "{arguments:?}: {error}"
+            );
+        }
+        assert_eq!(args(&["--strict-output"]).err().unwrap().kind(), ErrorKind::MissingRequiredArgument);
+    }
+
+    #[test]
+    fn the_blob_cid_is_that_of_the_specification() {
+        // The empty blob's well-known CID.
+        assert_eq!(blob_cid(b"").to_string(), "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku");
+    }
+
+    #[test]
+    fn the_time_is_rfc_3339_in_utc() {
+        let clock = Clock::manual(1_795_237_200);
+        assert_eq!(now(&clock), "2026-11-21T05:00:00Z");
+        clock.advance(std::time::Duration::from_millis(7));
+        assert_eq!(now(&clock), "2026-11-21T05:00:00.007Z");
+    }
+}

@@ -1,0 +1,171 @@
+//! `at-functions dev`: the whole pipeline on loopback, with an author of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use url::Url;
+
+use crate::clock::Clock;
+use crate::config::{Anonymous, Config, Settings};
+use crate::dev::{Author, Module, Modules, Published, host_router};
+use crate::lexicon::Mode;
+use crate::server::{self, Admin, Listener, Service};
+use crate::telemetry;
+
+use super::serve::stop_signal;
+
+/// How often the files are looked at.
+const WATCH_INTERVAL: Duration = Duration::from_millis(300);
+/// How soon a published change runs: the author is on this machine and may be asked often.
+const RECORD_TTL: Duration = Duration::from_millis(300);
+
+/// Run a whole runtime on this machine: no network, no account, no container
+///
+/// Starts the service with an identity of its own, and beside it an author's signed repo that holds the echo example, or
+/// the modules at PATH, published again whenever they change. Behind it is the same pipeline as in production: the
+/// author's DID is resolved, the record proved by its signature, the code matched to its hash; over loopback http.
+/// Everything is forgotten at the end. Calls need no token.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  at-functions dev
+  at-functions dev target/wasm32-unknown-unknown/release/my_function.wasm
+  at-functions dev build/ --listen 127.0.0.1:0")]
+pub(super) struct DevArgs {
+    /// Modules (.wasm), or directories of them, to publish and watch; the echo example when absent
+    paths: Vec<PathBuf>,
+    /// Address of the service; port 0 lets the system choose
+    #[arg(long, default_value = "127.0.0.1:3000", value_name = "ADDR:PORT")]
+    listen: SocketAddr,
+    /// Address of /metrics and /readyz
+    #[arg(long, default_value = "127.0.0.1:3001", value_name = "ADDR:PORT")]
+    admin_listen: SocketAddr,
+    /// Address of the author's repo
+    #[arg(long, default_value = "127.0.0.1:3002", value_name = "ADDR:PORT")]
+    repo_listen: SocketAddr,
+    /// What is logged, as `tracing` filters
+    #[arg(long, env = "AT_FUNCTIONS_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+}
+
+/// Serves the author's repo and the service until a signal.
+pub(super) async fn run(args: DevArgs) -> anyhow::Result<()> {
+    telemetry::start_logs(Default::default(), &args.log).map_err(anyhow::Error::msg)?;
+    let metrics = telemetry::start_metrics().context("the metrics recorder")?;
+    let public = Listener::bind("--listen", args.listen).await?;
+    let admin = Listener::bind("--admin-listen", args.admin_listen).await?;
+    let repo = Listener::bind("--repo-listen", args.repo_listen).await?;
+
+    let clock = Clock::system();
+    let author = Arc::new(Author::at_port(repo.address().port(), clock.clone())?);
+    let data_dir = temporary_directory()?;
+    let config = config(&public, &author, &args, data_dir.0.clone())?;
+    let service = Service::start(&config, clock)?;
+
+    let mut modules = Modules::at(args.paths);
+    if !modules.is_watching() {
+        publish(&author, Modules::example());
+    }
+    for found in modules.changed() {
+        report(&author, found);
+    }
+    let example = first_function(&author);
+    print_welcome(&config, &author, example.as_deref());
+
+    let repo = tokio::spawn(server::serve(repo, host_router(Arc::clone(&author)), std::future::pending()));
+    let admin_router = Admin::new(Arc::clone(&service), metrics).router();
+    let admin = tokio::spawn(server::serve(admin, admin_router, std::future::pending()));
+    let watcher = tokio::spawn(async move {
+        while modules.is_watching() {
+            tokio::time::sleep(WATCH_INTERVAL).await;
+            for found in modules.changed() {
+                report(&author, found);
+            }
+        }
+    });
+    server::serve(public, server::router(service), stop_signal()?).await;
+    watcher.abort();
+    admin.abort();
+    repo.abort();
+    Ok(())
+}
+
+/// The settings of development: everything on loopback, and nothing asked of any other host.
+fn config(public: &Listener, author: &Author, args: &DevArgs, data_dir: PathBuf) -> anyhow::Result<Config> {
+    let origin: Url = author.origin().parse().context("the repo's origin")?;
+    let config = Config::complete(Settings {
+        hostname: Some(format!("localhost:{}", public.address().port())),
+        data_dir: Some(data_dir),
+        plc_url: Some(origin.clone()),
+        handle_resolver: Some(origin),
+        anonymous: Some(Anonymous::Public),
+        allow_private_network: Some(true),
+        log: Some(args.log.clone()),
+        ..Settings::default()
+    })?;
+    Ok(Config { record_ttl: RECORD_TTL, ..config })
+}
+
+fn report(author: &Author, found: Result<Module, impl std::fmt::Display>) {
+    match found {
+        Ok(module) => {
+            publish(author, module);
+        }
+        Err(error) => eprintln!("not published: {error}"),
+    }
+}
+
+fn publish(author: &Author, module: Module) -> Option<Published> {
+    let bytes = module.wasm.len();
+    match author.publish(&module.rkey, Mode::PureV1, module.wasm) {
+        Ok(published) => {
+            println!("published {}  ({bytes} bytes, record {})", published.uri, published.cid);
+            Some(published)
+        }
+        Err(error) => {
+            eprintln!("not published: {}: {error}", module.rkey);
+            None
+        }
+    }
+}
+
+fn first_function(author: &Author) -> Option<String> {
+    author.functions().first().map(ToString::to_string)
+}
+
+fn print_welcome(config: &Config, author: &Author, example: Option<&str>) {
+    let endpoint = config.hostname.origin();
+    println!();
+    println!("service  {}#{}  at {endpoint}", config.hostname.did(), config.service_id);
+    println!("author   {}  at {}", author.did(), author.origin());
+    if let Some(uri) = example {
+        let body = serde_json::json!({ "function": uri, "input": { "hello": "world" } });
+        println!();
+        println!("Try it:");
+        println!(
+            "  curl -s {endpoint}/xrpc/at.functions.run -H 'content-type: application/json' -d '{body}'"
+        );
+    }
+    println!();
+    println!("Ctrl-C stops it.");
+}
+
+/// A directory that goes away with the value.
+struct TemporaryDirectory(PathBuf);
+
+fn temporary_directory() -> anyhow::Result<TemporaryDirectory> {
+    let random = getrandom::u64().context("the machine's random source")?;
+    let path = std::env::temp_dir().join(format!("at-functions-dev-{random:016x}"));
+    std::fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
+    Ok(TemporaryDirectory(path))
+}
+
+impl Drop for TemporaryDirectory {
+    fn drop(&mut self) {
+        // It holds a throw-away key and nothing that anybody will miss.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,56 @@
+//! `at-functions health`: whether a service on this machine is ready, for container health checks
+//! (slim images have no curl).
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use super::error::{CliError, Unreachable};
+use super::output::Report;
+
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Ask the service on this machine whether it is ready (exit code 0 when it is)
+#[derive(Debug, clap::Args)]
+pub(super) struct HealthArgs {
+    /// Where the service answers /readyz
+    #[arg(
+        long,
+        env = "AT_FUNCTIONS_ADMIN_LISTEN",
+        default_value = "127.0.0.1:3001",
+        value_name = "ADDR:PORT"
+    )]
+    admin_listen: SocketAddr,
+}
+
+/// Asks once.
+pub(super) fn run(args: &HealthArgs) -> Result<Report, CliError> {
+    let mut address = args.admin_listen;
+    if address.ip().is_unspecified() {
+        // The service listens everywhere; here is the nearest of those places.
+        address.set_ip(if address.is_ipv4() {
+            std::net::Ipv4Addr::LOCALHOST.into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    let host = address.to_string();
+    let answer =
+        ask(address).map_err(|_| CliError::Unreachable { host: host.clone(), why: Unreachable::Connect })?;
+    if answer.starts_with("HTTP/1.1 200") {
+        Ok(Report::done("ready"))
+    } else {
+        let why = answer.lines().next().unwrap_or("nothing").to_owned();
+        Err(CliError::Unusable { host, why })
+    }
+}
+
+fn ask(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(4096).read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}

@@ -1,0 +1,288 @@
+//! `invoke`: one call of a function, by one of three ways to the service.
+
+use std::io::Read;
+use std::path::Path;
+
+use atrium_api::com::atproto::server::get_service_auth::{
+    NSID as GET_SERVICE_AUTH, OutputData as ServiceAuth, ParametersData as ServiceAuthParameters,
+};
+use clap::Args;
+use http::Request;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use ipld_core::cid::Cid;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use url::Url;
+
+use super::Tools;
+use super::client::{Budget, host_of};
+use super::describe::at_uri;
+use super::error::CliError;
+use super::locate::{self, NetworkArgs};
+use super::output::Report;
+use super::session::{LoginArgs, Session};
+use super::verdict;
+use crate::clock::Clock;
+use crate::identity::ServiceRef;
+use crate::lexicon::AtUri;
+
+/// The method that runs a function.
+const RUN: &str = "at.functions.run";
+/// The most that an operator can let a service take.
+const MAX_INPUT_BYTES: u64 = 10 * 1024 * 1024;
+/// Life of a token for one direct call, in seconds: enough for slow clocks, useless to a thief.
+const TOKEN_LIFE: u64 = 60;
+
+/// Call a function and print its output.
+///
+/// By default the call goes through your own PDS, which signs it as you and hands it to the service.
+/// --direct gets a token from your PDS for this one call and takes it to the service itself;
+/// --anonymous takes nothing along, for services that allow it.
+///
+/// The output goes to stdout as JSON; what it cost goes to stderr.
+#[derive(Args)]
+#[command(after_help = concat!(
+    "\
+Examples:
+  export AT_FUNCTIONS_SERVICE=did:web:functions.example.com#at_functions
+  at-functions invoke at://alice.example.com/at.functions.metadata/echo --input '{\"a\": 1}'
+  at-functions invoke at://alice.example.com/at.functions.metadata/echo --input @call.json --direct
+  echo '{}' | at-functions invoke at://alice.example.com/at.functions.metadata/echo --input - --anonymous
+  at-functions invoke at://alice.example.com/at.functions.metadata/echo --cid bafyrei... --json
+
+Each call that is not anonymous logs in; a PDS allows about 300 logins a day. For more calls, use the
+API with a session of your own.
+
+",
+    exit_codes!()
+))]
+pub(super) struct InvokeArgs {
+    /// The function: at://AUTHOR/at.functions.metadata/KEY
+    #[arg(value_name = "AT_URI", value_parser = at_uri)]
+    function: AtUri,
+    /// The input: JSON, @FILE, or - for stdin
+    #[arg(long, value_name = "JSON|@FILE|-", default_value = "{}")]
+    input: String,
+    /// The service that runs it: did:web:HOST, with #ID if it is not at_functions
+    #[arg(long, env = "AT_FUNCTIONS_SERVICE", value_name = "DID[#ID]", value_parser = service)]
+    service: ServiceRef,
+    /// Run this version of the record and no other
+    #[arg(long, value_name = "RECORD_CID", value_parser = cid)]
+    cid: Option<Cid>,
+    /// Take the call to the service yourself, with a token from your PDS
+    #[arg(long)]
+    direct: bool,
+    /// Take the call to the service without saying who you are
+    #[arg(long, conflicts_with = "direct")]
+    anonymous: bool,
+    /// Print the service's whole answer as it came, errors too
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    login: LoginArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
+}
+
+fn service(text: &str) -> Result<ServiceRef, String> {
+    ServiceRef::parse(text).map_err(|error| {
+        format!(
+            "{error}; expected did:web:functions.example.com or did:web:functions.example.com#at_functions"
+        )
+    })
+}
+
+fn cid(text: &str) -> Result<Cid, String> {
+    Cid::try_from(text).map_err(|_| "expected a CID such as bafyrei..., as `describe` shows it".to_owned())
+}
+
+/// The body of `at.functions.run`; the input goes out byte for byte.
+#[derive(Serialize)]
+struct Call<'a> {
+    function: String,
+    input: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cid: Option<String>,
+}
+
+/// Where the call goes first, and what it shows there.
+struct Way {
+    server: Url,
+    token: Option<String>,
+    /// For a PDS: whom to hand the call to.
+    proxy: Option<String>,
+}
+
+/// Runs the command.
+pub(super) async fn invoke(tools: &Tools, args: InvokeArgs) -> Result<Report, CliError> {
+    let input = input(&args.input)?;
+    let call =
+        Call { function: args.function.to_string(), input: &input, cid: args.cid.map(|cid| cid.to_string()) };
+    // Strings and checked JSON always serialise.
+    let body = serde_json::to_vec(&call).map_err(|error| CliError::setting("--input", error))?;
+    let way = way(tools, &args).await?;
+    let answer = tools.http.exchange(request(&way, body)?, Budget::CALL).await?;
+    Ok(verdict::report(&host_of(&way.server), answer.status().as_u16(), answer.into_body(), args.json))
+}
+
+/// The input as JSON text.
+fn input(given: &str) -> Result<Box<RawValue>, CliError> {
+    let (what, text) = match given.strip_prefix('@') {
+        Some(path) => (format!("--input {given}"), read_input(std::fs::File::open(path), Path::new(path))?),
+        None if given == "-" => {
+            ("stdin".to_owned(), read_input(Ok(std::io::stdin().lock()), Path::new("stdin"))?)
+        }
+        None => ("--input".to_owned(), given.to_owned()),
+    };
+    if text.len() as u64 > MAX_INPUT_BYTES {
+        return Err(CliError::setting(
+            what,
+            format!("larger than the {} MiB that a service takes", MAX_INPUT_BYTES >> 20),
+        ));
+    }
+    serde_json::from_str(&text).map_err(|error| CliError::setting(what, format!("not JSON: {error}")))
+}
+
+/// Reads the whole input, or one byte more than is allowed.
+fn read_input(from: std::io::Result<impl Read>, path: &Path) -> Result<String, CliError> {
+    let mut text = String::new();
+    from.and_then(|from| from.take(MAX_INPUT_BYTES + 1).read_to_string(&mut text))
+        .map_err(|source| CliError::File { path: path.into(), source })?;
+    Ok(text)
+}
+
+async fn way(tools: &Tools, args: &InvokeArgs) -> Result<Way, CliError> {
+    if args.anonymous {
+        let server = locate::service(tools, &args.network, &args.service).await?;
+        return Ok(Way { server, token: None, proxy: None });
+    }
+    if !args.direct {
+        let session = Session::open(tools, &args.login, &args.network).await?;
+        return Ok(Way {
+            server: session.pds().clone(),
+            token: Some(session.token().to_owned()),
+            proxy: Some(args.service.to_string()),
+        });
+    }
+    // Located first: a login is wasted on a service that is not there.
+    let server = locate::service(tools, &args.network, &args.service).await?;
+    let session = Session::open(tools, &args.login, &args.network).await?;
+    let token = service_token(tools, &session, &args.service).await?;
+    Ok(Way { server, token: Some(token), proxy: None })
+}
+
+/// A token that is good for this method of this service, for a minute.
+async fn service_token(tools: &Tools, session: &Session, service: &ServiceRef) -> Result<String, CliError> {
+    let lxm = atrium_api::types::string::Nsid::new(RUN.to_owned())
+        .map_err(|error| CliError::setting(RUN, error))?;
+    let parameters =
+        ServiceAuthParameters { aud: service.to_string(), exp: Some(expiry(&tools.clock)), lxm: Some(lxm) };
+    let ServiceAuth { token } = session.xrpc(&tools.http).query(GET_SERVICE_AUTH, parameters).await?;
+    Ok(token)
+}
+
+fn expiry(clock: &Clock) -> i64 {
+    i64::try_from(clock.unix_seconds().saturating_add(TOKEN_LIFE)).unwrap_or(i64::MAX)
+}
+
+fn request(way: &Way, body: Vec<u8>) -> Result<Request<Vec<u8>>, CliError> {
+    let url = format!("{}/xrpc/{RUN}", way.server.origin().ascii_serialization());
+    let mut request =
+        Request::post(url).header(CONTENT_TYPE, "application/json").header(ACCEPT, "application/json");
+    if let Some(token) = &way.token {
+        let unusable =
+            |_| CliError::Unusable { host: host_of(&way.server), why: "a token that is no text".to_owned() };
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(unusable)?;
+        value.set_sensitive(true);
+        request = request.header(AUTHORIZATION, value);
+    }
+    if let Some(proxy) = &way.proxy {
+        request = request.header("atproto-proxy", proxy);
+    }
+    request.body(body).map_err(|error| CliError::setting("--service", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::error::ErrorKind;
+
+    use super::super::{Command, parse};
+    use super::*;
+
+    const FUNCTION: &str = "at://did:web:a.com/at.functions.metadata/echo";
+
+    fn args(arguments: &[&str]) -> Result<InvokeArgs, clap::Error> {
+        match parse(&[&["invoke", FUNCTION, "--service", "did:web:fn.example.com"], arguments].concat())? {
+            Command::Invoke(args) => Ok(*args),
+            _ => unreachable!("invoke was asked for"),
+        }
+    }
+
+    #[test]
+    fn a_service_without_an_id_is_the_usual_one() {
+        assert_eq!(args(&[]).unwrap().service.to_string(), "did:web:fn.example.com#at_functions");
+    }
+
+    #[test]
+    fn arguments_that_cannot_be_meant_are_refused() {
+        let kind = |arguments: &[&str]| parse(arguments).err().unwrap().kind();
+        assert_eq!(kind(&["invoke", FUNCTION, "--service", "fn.example.com"]), ErrorKind::ValueValidation);
+        assert_eq!(
+            kind(&["invoke", "at://a.com/x", "--service", "did:web:a.com"]),
+            ErrorKind::ValueValidation
+        );
+        assert_eq!(args(&["--cid", "nonsense"]).err().unwrap().kind(), ErrorKind::ValueValidation);
+        assert_eq!(args(&["--direct", "--anonymous"]).err().unwrap().kind(), ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn the_input_goes_out_as_it_was_given() {
+        let odd = r#"{"b": 1.50, "a": 1e400}"#;
+        let raw = input(odd).unwrap();
+        let call = Call { function: FUNCTION.to_owned(), input: &raw, cid: None };
+        let expected = format!(r#"{{"function":"{FUNCTION}","input":{odd}}}"#);
+        assert_eq!(serde_json::to_string(&call).unwrap(), expected);
+        let pinned = Call { cid: Some("bafy".to_owned()), ..call };
+        assert!(serde_json::to_string(&pinned).unwrap().ends_with(r#","cid":"bafy"}"#));
+    }
+
+    #[test]
+    fn the_input_comes_from_a_file_after_an_at_sign() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("in.json");
+        std::fs::write(&path, " [1] \n").unwrap();
+        assert_eq!(input(&format!("@{}", path.display())).unwrap().get(), "[1]");
+        assert!(matches!(input("@/nonexistent/x"), Err(CliError::File { .. })));
+    }
+
+    #[test]
+    fn an_input_that_is_not_json_is_told_with_its_place() {
+        let error = input("{'a': 1}").unwrap_err().to_string();
+        assert_eq!(error, "--input: not JSON: key must be a string at line 1 column 2");
+        assert!(input("").is_err());
+        assert!(input("1 2").is_err());
+    }
+
+    #[test]
+    fn each_way_carries_what_it_should_and_nothing_more() {
+        let server = Url::parse("https://pds.example.com").unwrap();
+        let proxied = Way {
+            server: server.clone(),
+            token: Some("secret".to_owned()),
+            proxy: Some("did:web:a.com#at_functions".to_owned()),
+        };
+        let sent = request(&proxied, b"{}".to_vec()).unwrap();
+        assert_eq!(sent.uri(), "https://pds.example.com/xrpc/at.functions.run");
+        assert_eq!(sent.headers()["authorization"], "Bearer secret");
+        assert_eq!(sent.headers()["atproto-proxy"], "did:web:a.com#at_functions");
+        assert_eq!(sent.headers()["content-type"], "application/json");
+        let anonymous = request(&Way { server, token: None, proxy: None }, Vec::new()).unwrap();
+        assert!(!anonymous.headers().contains_key("authorization"));
+        assert!(!anonymous.headers().contains_key("atproto-proxy"));
+    }
+
+    #[test]
+    fn a_token_lives_a_minute() {
+        assert_eq!(expiry(&Clock::manual(1_000)), 1_060);
+    }
+}

@@ -1,0 +1,94 @@
+//! `at-functions serve`: the service.
+
+use std::future::Future;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::clock::Clock;
+use crate::config::{Config, Settings};
+use crate::server::{self, Admin, Listener, Service};
+use crate::telemetry;
+
+/// Run the service: verify callers, prove functions, run them
+///
+/// Every setting is a flag, a variable (AT_FUNCTIONS_...) and a key of the file given with --config (the flag's name
+/// with underscores), in that order of precedence. The only one without a default is --hostname.
+///
+/// The service speaks plain HTTP/1.1; put a TLS front before it that serves https://HOSTNAME. PDSes find it by its
+/// DID document at https://HOSTNAME/.well-known/did.json, which it serves itself.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  at-functions serve --hostname functions.example.com --data-dir /var/lib/at-functions
+  at-functions serve --config /etc/at-functions.toml
+  AT_FUNCTIONS_HOSTNAME=functions.example.com at-functions serve
+
+Development, against PDSes on this machine:
+  at-functions serve --hostname localhost:3000 --plc-url http://localhost:2582 --allow-private-network
+
+SIGTERM and Ctrl-C stop it: calls in flight are finished first.")]
+pub(super) struct ServeArgs {
+    /// TOML file of settings
+    #[arg(long, env = "AT_FUNCTIONS_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Serves until a signal, then drains.
+pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let without_effect = args.settings.without_effect();
+    let config = Config::load(args.settings, args.config.as_deref())?;
+    telemetry::start_logs(config.log_format, &config.log).map_err(anyhow::Error::msg)?;
+    for setting in without_effect {
+        tracing::warn!("without effect: {setting}");
+    }
+    tracing::warn!(
+        "guests run in threads of this process (isolation thread): a flaw in the WebAssembly engine would \
+         reach the service's key and network; see SECURITY.md"
+    );
+    if config.allow_private_network {
+        tracing::warn!(
+            "private addresses and plain http are allowed for outgoing requests: for development only"
+        );
+    }
+    let metrics = telemetry::start_metrics().context("the metrics recorder")?;
+    let public = Listener::bind("--listen", config.listen).await?;
+    let admin = Listener::bind("--admin-listen", config.admin_listen).await?;
+    let service = Service::start(&config, Clock::system())?;
+    tracing::info!(
+        service = format!("{}#{}", config.hostname.did(), config.service_id),
+        listen = public.address().to_string(),
+        admin = admin.address().to_string(),
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+    let admin_router = Admin::new(service.clone(), metrics).router();
+    let admin = tokio::spawn(server::serve(admin, admin_router, std::future::pending()));
+    server::serve(public, server::router(service), stop_signal()?).await;
+    admin.abort();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Resolves at the first SIGTERM or SIGINT. A second one ends the process at once.
+pub(super) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: finishing the calls in flight");
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            std::process::exit(130);
+        });
+    })
+}

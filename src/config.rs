@@ -1,0 +1,413 @@
+//! The service's settings: each one is a flag, an `AT_FUNCTIONS_*` variable and a key of the TOML
+//! file named by `--config`, in that order of precedence.
+//!
+//! In: arguments, environment, a file. Out: a [`Config`] whose values are checked.
+//! Never: ignore a setting that is wrong, or one that nobody knows.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{CommandFactory, Parser, ValueEnum};
+use serde::Deserialize;
+use url::Url;
+
+use crate::identity::{Hostname, ServiceId};
+
+/// What the settings' environment variables start with.
+pub const VARIABLE_PREFIX: &str = "AT_FUNCTIONS_";
+
+/// Variables of this prefix that are not the service's: the credentials and addresses that the
+/// author's and the caller's commands read, and the switch of the tests.
+const VARIABLES_OF_OTHER_COMMANDS: [&str; 7] = [
+    "AT_FUNCTIONS_HANDLE",
+    "AT_FUNCTIONS_PASSWORD",
+    "AT_FUNCTIONS_PASSWORD_FILE",
+    "AT_FUNCTIONS_PDS",
+    "AT_FUNCTIONS_SERVICE",
+    "AT_FUNCTIONS_SKIP_NETWORK_TESTS",
+    "AT_FUNCTIONS_CONFIG",
+];
+
+/// How long a proved record is believed to be the newest.
+const RECORD_TTL: Duration = Duration::from_secs(30);
+
+const MIB: u64 = 1024 * 1024;
+
+/// The settings as they are given, each one or not at all. The same names serve clap (kebab-case,
+/// `--plc-url`), the environment (`AT_FUNCTIONS_PLC_URL`) and TOML (`plc_url`).
+#[derive(Clone, Debug, Default, Deserialize, clap::Args)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Public host name of this service: its identity is did:web:HOSTNAME. `localhost:PORT` is for development
+    #[arg(long, env = "AT_FUNCTIONS_HOSTNAME", value_name = "HOST")]
+    pub hostname: Option<String>,
+    /// Address to listen on, behind your TLS front [default: 127.0.0.1:3000]
+    #[arg(long, env = "AT_FUNCTIONS_LISTEN", value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Address of /metrics and /readyz, for operators only [default: 127.0.0.1:3001]
+    #[arg(long, env = "AT_FUNCTIONS_ADMIN_LISTEN", value_name = "ADDR:PORT")]
+    pub admin_listen: Option<SocketAddr>,
+    /// Directory of the service's key and state, created when absent [default: data]
+    #[arg(long, env = "AT_FUNCTIONS_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// PLC directory that did:plc identities are resolved from [default: https://plc.directory]
+    #[arg(long, env = "AT_FUNCTIONS_PLC_URL", value_name = "URL")]
+    pub plc_url: Option<Url>,
+    /// Service whose com.atproto.identity.resolveHandle resolves handles, in place of DNS and well-known
+    #[arg(long, env = "AT_FUNCTIONS_HANDLE_RESOLVER", value_name = "URL")]
+    pub handle_resolver: Option<Url>,
+    /// Fragment that names this service in its DID document [default: at_functions]
+    #[arg(long, env = "AT_FUNCTIONS_SERVICE_ID", value_name = "ID")]
+    pub service_id: Option<String>,
+    /// Calls without a token: refused, or allowed for public functions [default: deny]
+    #[arg(long, env = "AT_FUNCTIONS_ANONYMOUS", value_name = "RULE")]
+    pub anonymous: Option<Anonymous>,
+    /// What functions whose record has no allowedHosts may read [default: any]. No mode of this version reads anything
+    #[arg(long, env = "AT_FUNCTIONS_UNDECLARED_READS", value_name = "RULE")]
+    pub undeclared_reads: Option<UndeclaredReads>,
+    /// Allow private addresses and plain http for outgoing requests: for development and tests only
+    #[arg(long, env = "AT_FUNCTIONS_ALLOW_PRIVATE_NETWORK", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub allow_private_network: Option<bool>,
+    /// Where guests run: in threads of this process [default: thread]. Sealed worker processes are not in this version
+    #[arg(long, env = "AT_FUNCTIONS_ISOLATION", value_name = "WALL")]
+    pub isolation: Option<Isolation>,
+    /// Worker processes at most. Has no effect with `--isolation thread`
+    #[arg(long, env = "AT_FUNCTIONS_MAX_WORKERS", value_name = "N")]
+    pub max_workers: Option<u32>,
+    /// Threads that run guests [default: one a core]
+    #[arg(long, env = "AT_FUNCTIONS_GUEST_THREADS", value_name = "N")]
+    pub guest_threads: Option<usize>,
+    /// Memory that all running guests together may reserve [default: half of the machine's, at most 4096]
+    #[arg(long, env = "AT_FUNCTIONS_MEMORY_BUDGET", value_name = "MIB")]
+    pub memory_budget: Option<u64>,
+    /// Highest maxMemoryMb that a run gets, whatever its record asks for [default: 256]
+    #[arg(long, env = "AT_FUNCTIONS_MAX_MEMORY_MB", value_name = "MIB")]
+    pub max_memory_mb: Option<u16>,
+    /// Highest maxDurationMs that a run gets, whatever its record asks for [default: 5000]
+    #[arg(long, env = "AT_FUNCTIONS_MAX_DURATION_MS", value_name = "MS")]
+    pub max_duration_ms: Option<u16>,
+    /// Largest request body and output, in MiB, 1 to 10 [default: 1]
+    #[arg(long, env = "AT_FUNCTIONS_MAX_PAYLOAD_MB", value_name = "MIB")]
+    pub max_payload_mb: Option<u8>,
+    /// How log lines are written [default: text]
+    #[arg(long, env = "AT_FUNCTIONS_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// What is logged, as `tracing` filters [default: info]
+    #[arg(long, env = "AT_FUNCTIONS_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+/// What happens to calls without a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Anonymous {
+    /// They are refused (401 `AuthMissing`).
+    #[default]
+    Deny,
+    /// They may run public functions.
+    Public,
+}
+
+/// What a function that declares no reads may read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum UndeclaredReads {
+    /// Any public repo.
+    #[default]
+    Any,
+    /// Nothing.
+    None,
+}
+
+/// Where guests run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// In threads of the service.
+    #[default]
+    Thread,
+    /// In sealed worker processes.
+    Process,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The settings, complete and checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The public name, which gives the DID and the origin that its document states.
+    pub hostname: Hostname,
+    /// Where the service listens.
+    pub listen: SocketAddr,
+    /// Where metrics and readiness are served.
+    pub admin_listen: SocketAddr,
+    /// The directory of keys and state.
+    pub data_dir: PathBuf,
+    /// The PLC directory.
+    pub plc_url: Url,
+    /// The service that resolves handles, if not DNS and well-known.
+    pub handle_resolver: Option<Url>,
+    /// The fragment of the service in its DID document.
+    pub service_id: ServiceId,
+    /// The rule for calls without a token.
+    pub anonymous: Anonymous,
+    /// Whether outgoing requests may reach private addresses and use plain http.
+    pub allow_private_network: bool,
+    /// Threads that run guests.
+    pub guest_threads: usize,
+    /// Bytes that all running guests together may reserve.
+    pub memory_budget_bytes: u64,
+    /// The operator's ceiling for `maxMemoryMb`.
+    pub max_memory_mb: u16,
+    /// The operator's ceiling for `maxDurationMs`.
+    pub max_duration: Duration,
+    /// The largest request body and output.
+    pub max_payload_bytes: usize,
+    /// How long a proved record is believed to be the newest. Not a setting: the network's caches are
+    /// built on 30 s; only `dev`, whose author is on the same machine, looks sooner.
+    pub record_ttl: Duration,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+    /// What is logged.
+    pub log: String,
+}
+
+impl Config {
+    /// Puts flags and variables (already merged by clap) over the file at `config`, then defaults
+    /// under both, and checks every value.
+    pub fn load(flags: Settings, config: Option<&Path>) -> Result<Config, ConfigError> {
+        refuse_unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))?;
+        let file = match config {
+            None => Settings::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| ConfigError(format!("--config {}: {error}", path.display())))?;
+                Settings::from_toml(&text)
+                    .map_err(|error| ConfigError(format!("--config {}: {error}", path.display())))?
+            }
+        };
+        Config::complete(flags.over(file))
+    }
+
+    /// Fills in defaults and checks each value.
+    pub fn complete(settings: Settings) -> Result<Config, ConfigError> {
+        let hostname = settings.hostname.ok_or_else(|| {
+            ConfigError(
+                "--hostname is missing: the public host name of this service, such as \
+                 functions.example.com (or localhost:3000 for development)"
+                    .into(),
+            )
+        })?;
+        if settings.isolation == Some(Isolation::Process) {
+            return Err(ConfigError(
+                "--isolation process is not offered by this version; use --isolation thread, and read \
+                 SECURITY.md on what that leaves unprotected"
+                    .into(),
+            ));
+        }
+        let hostname = Hostname::parse(&hostname)
+            .map_err(|error| ConfigError(format!("--hostname {hostname}: {error}")))?;
+        let service_id = match settings.service_id {
+            None => ServiceId::default(),
+            Some(id) => {
+                ServiceId::parse(&id).map_err(|error| ConfigError(format!("--service-id {id}: {error}")))?
+            }
+        };
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+        let max_payload_mb = u64::from(settings.max_payload_mb.unwrap_or(1));
+        let max_memory_mb = settings.max_memory_mb.unwrap_or(256);
+        let memory_budget_mb = settings.memory_budget.unwrap_or_else(default_memory_budget_mb);
+        let max_duration_ms = settings.max_duration_ms.unwrap_or(5000);
+        in_range("--guest-threads", settings.guest_threads.unwrap_or(cores) as u64, 1, 1024)?;
+        in_range("--max-payload-mb", max_payload_mb, 1, 10)?;
+        in_range("--max-memory-mb", max_memory_mb.into(), 1, 256)?;
+        in_range("--max-duration-ms", max_duration_ms.into(), 1, 5000)?;
+        in_range("--memory-budget", memory_budget_mb, max_memory_mb.into(), 1024 * 1024)?;
+        let plc_url = match settings.plc_url {
+            Some(url) => base_url("--plc-url", url)?,
+            // A constant that parses.
+            None => Url::parse("https://plc.directory").expect("the default PLC URL parses"),
+        };
+        Ok(Config {
+            hostname,
+            listen: settings.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 3000))),
+            admin_listen: settings.admin_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 3001))),
+            data_dir: settings.data_dir.unwrap_or_else(|| "data".into()),
+            plc_url,
+            handle_resolver: settings
+                .handle_resolver
+                .map(|url| base_url("--handle-resolver", url))
+                .transpose()?,
+            service_id,
+            anonymous: settings.anonymous.unwrap_or_default(),
+            allow_private_network: settings.allow_private_network.unwrap_or(false),
+            guest_threads: settings.guest_threads.unwrap_or(cores),
+            memory_budget_bytes: memory_budget_mb * MIB,
+            max_memory_mb,
+            max_duration: Duration::from_millis(max_duration_ms.into()),
+            max_payload_bytes: (max_payload_mb * MIB) as usize,
+            record_ttl: RECORD_TTL,
+            log_format: settings.log_format.unwrap_or_default(),
+            log: settings.log.unwrap_or_else(|| "info".into()),
+        })
+    }
+}
+
+impl Settings {
+    /// Reads the TOML form; an unknown key or a wrong value is an error that names it.
+    pub fn from_toml(text: &str) -> Result<Settings, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    /// These settings where they are given, `below` where they are not.
+    pub fn over(self, below: Settings) -> Settings {
+        macro_rules! first_given {
+            ($($field:ident)*) => { Settings { $($field: self.$field.or(below.$field)),* } };
+        }
+        first_given! {
+            hostname listen admin_listen data_dir plc_url handle_resolver service_id anonymous
+            undeclared_reads allow_private_network isolation max_workers guest_threads memory_budget
+            max_memory_mb max_duration_ms max_payload_mb log_format log
+        }
+    }
+
+    /// The settings that were given but do nothing in this version, to be told at the start.
+    pub fn without_effect(&self) -> Vec<&'static str> {
+        let given = [
+            (
+                self.max_workers.is_some(),
+                "--max-workers (there are no worker processes with --isolation thread)",
+            ),
+            (self.undeclared_reads.is_some(), "--undeclared-reads (no mode of this version reads anything)"),
+        ];
+        given.into_iter().filter(|(given, _)| *given).map(|(_, name)| name).collect()
+    }
+}
+
+fn base_url(flag: &str, url: Url) -> Result<Url, ConfigError> {
+    let usable = matches!(url.scheme(), "http" | "https")
+        && url.host().is_some()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    if usable { Ok(url) } else { Err(ConfigError(format!("{flag} {url}: expected https://HOST"))) }
+}
+
+fn in_range(flag: &str, value: u64, least: u64, most: u64) -> Result<(), ConfigError> {
+    if (least..=most).contains(&value) {
+        Ok(())
+    } else {
+        Err(ConfigError(format!("{flag} is {value}; it must be {least} to {most}")))
+    }
+}
+
+/// Half of the machine's memory, so that the service and its caches have the rest.
+fn default_memory_budget_mb() -> u64 {
+    let total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    });
+    total.map_or(1024, |kib| kib / 1024 / 2).clamp(256, 4096)
+}
+
+fn refuse_unknown_variables(names: impl Iterator<Item = String>) -> Result<(), ConfigError> {
+    #[derive(Parser)]
+    struct Known {
+        #[command(flatten)]
+        _settings: Settings,
+    }
+    let command = Known::command();
+    let known: Vec<_> = command.get_arguments().filter_map(|arg| arg.get_env()?.to_str()).collect();
+    for name in names {
+        let ours = name.starts_with(VARIABLE_PREFIX);
+        if ours && !known.contains(&&*name) && !VARIABLES_OF_OTHER_COMMANDS.contains(&&*name) {
+            return Err(ConfigError(format!(
+                "the variable {name} is no setting; see at-functions serve --help"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A setting that stops the start, named, with what is wrong about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(hostname: &str) -> Settings {
+        Settings { hostname: Some(hostname.into()), ..Settings::default() }
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let file =
+            Settings::from_toml("hostname = \"a.example.com\"\nservice_id = \"fn\"\nmax_duration_ms = 50")
+                .unwrap();
+        let flags = Settings { max_duration_ms: Some(70), ..Settings::default() };
+        let config = Config::complete(flags.over(file)).unwrap();
+        assert_eq!(config.max_duration, Duration::from_millis(70));
+        assert_eq!(config.service_id.as_str(), "fn");
+        assert_eq!(config.max_payload_bytes, 1024 * 1024);
+    }
+
+    #[test]
+    fn a_wrong_setting_is_refused_by_its_name() {
+        let cases = [
+            (Settings::default(), "--hostname"),
+            (named("https://fn.example.com"), "--hostname"),
+            (named("fn.example.com:8080"), "--hostname"),
+            (named("fn.example.com/x"), "--hostname"),
+            (named("10.0.0.1"), "--hostname"),
+            (Settings { service_id: Some("a#b".into()), ..named("a.example.com") }, "--service-id"),
+            (Settings { max_payload_mb: Some(11), ..named("a.example.com") }, "--max-payload-mb"),
+            (Settings { max_memory_mb: Some(0), ..named("a.example.com") }, "--max-memory-mb"),
+            (Settings { max_duration_ms: Some(5001), ..named("a.example.com") }, "--max-duration-ms"),
+            (Settings { memory_budget: Some(255), ..named("a.example.com") }, "--memory-budget"),
+            (Settings { isolation: Some(Isolation::Process), ..named("a.example.com") }, "--isolation"),
+            (Settings { plc_url: Url::parse("ftp://plc").ok(), ..named("a.example.com") }, "--plc-url"),
+        ];
+        for (settings, name) in cases {
+            let message = Config::complete(settings).unwrap_err().to_string();
+            assert!(message.starts_with(name), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_or_variable_is_refused_by_its_name() {
+        let error = Settings::from_toml("hostnam = \"a\"").unwrap_err().to_string();
+        assert!(error.contains("hostnam"), "{error}");
+        let error = Settings::from_toml("anonymous = \"yes\"").unwrap_err().to_string();
+        assert!(error.contains("yes") && error.contains("public"), "{error}");
+        let names = |name: &str| std::iter::once(name.to_owned());
+        assert!(
+            refuse_unknown_variables(names("AT_FUNCTIONS_LISTENN"))
+                .unwrap_err()
+                .0
+                .contains("AT_FUNCTIONS_LISTENN")
+        );
+        assert_eq!(refuse_unknown_variables(names("AT_FUNCTIONS_LISTEN")), Ok(()));
+        assert_eq!(refuse_unknown_variables(names("AT_FUNCTIONS_PASSWORD")), Ok(()));
+        assert_eq!(refuse_unknown_variables(names("PATH")), Ok(()));
+    }
+}

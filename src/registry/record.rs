@@ -1,0 +1,136 @@
+//! One record, fetched from its author's PDS and proved.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::egress::{Get, Redirects, Response};
+use crate::identity::{Did, DidDocument};
+use crate::lexicon::{FunctionMetadata, RecordKey};
+use crate::repo::{self, Expected, Proof, ProofError};
+
+use super::error::Unproved;
+use super::{Function, RegistryError, Sources, function_collection};
+
+/// The largest proof that is taken: a record of 1 MiB and its path, twice over.
+const MAX_CAR_BYTES: usize = 2 * 1024 * 1024;
+/// How long a PDS has to send one.
+const TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Fetches and proves the record; where the answer may mean that the author moved or changed keys
+/// since their document was cached, asks for the document once more and tries what it says now.
+pub(super) async fn fetch(
+    sources: Arc<Sources>,
+    author: Did,
+    rkey: RecordKey,
+) -> Result<Arc<Function>, RegistryError> {
+    let document = sources.resolver.document(&author).await.map_err(RegistryError::of_author)?;
+    let first = fetch_from(&sources, &document, &author, &rkey).await;
+    let function = match first {
+        Err(error) if error.may_mean_moved() => {
+            let renewed = sources.resolver.refresh(&author).await.map_err(RegistryError::of_author)?;
+            if renewed.pds == document.pds && renewed.signing_key == document.signing_key {
+                return Err(error);
+            }
+            fetch_from(&sources, &renewed, &author, &rkey).await?
+        }
+        other => other?,
+    };
+    Ok(Arc::new(function))
+}
+
+async fn fetch_from(
+    sources: &Sources,
+    document: &DidDocument,
+    author: &Did,
+    rkey: &RecordKey,
+) -> Result<Function, RegistryError> {
+    let proof = match prove(sources, document, author, rkey).await {
+        // A replica behind its master looks the same as a rollback, for a moment.
+        Err(RegistryError::Unproved(Unproved::Rollback)) => prove(sources, document, author, rkey).await?,
+        other => other?,
+    };
+    let record = proof.record.ok_or(RegistryError::NotFound(
+        "there is no such function: the author's repo, by its signature, does not hold this record",
+    ))?;
+    let metadata = FunctionMetadata::from_record(&record.value).map_err(RegistryError::InvalidFunction)?;
+    Ok(Function { author: author.clone(), rkey: rkey.clone(), cid: record.cid, rev: proof.rev, metadata })
+}
+
+/// Fetches one proof and checks all of it, the revision against what was proved *before the fetch
+/// was sent* included: of two fetches under way, the slower must not be called a rollback.
+async fn prove(
+    sources: &Sources,
+    document: &DidDocument,
+    author: &Did,
+    rkey: &RecordKey,
+) -> Result<Proof, RegistryError> {
+    let key = document.signing_key.as_ref().ok_or(RegistryError::Unproved(Unproved::NoKey))?;
+    let pds = document.pds.as_ref().ok_or(RegistryError::NotFound("the author's DID names no PDS"))?;
+    let collection = function_collection();
+    let floor = sources.revs.highest(author).map_err(|error| {
+        tracing::error!(%error, "the highest revision of a repo could not be read from disk");
+        RegistryError::Store
+    })?;
+    let mut url = pds.clone();
+    url.set_path("/xrpc/com.atproto.sync.getRecord");
+    url.query_pairs_mut()
+        .append_pair("did", author.as_str())
+        .append_pair("collection", collection.as_str())
+        .append_pair("rkey", rkey.as_str());
+    let response = sources
+        .egress
+        .get(Get {
+            url: &url,
+            accept: "application/vnd.ipld.car",
+            max_bytes: MAX_CAR_BYTES,
+            timeout: TIMEOUT,
+            redirects: Redirects::Follow(2),
+            for_author: Some(author),
+        })
+        .await
+        .map_err(RegistryError::of_egress)?;
+    if response.status != 200 {
+        return Err(refusal(&response));
+    }
+    let now = sources.clock.since_epoch();
+    let proof = repo::verify_record(
+        &response.body,
+        &Expected { did: author, collection: &collection, rkey, key, now },
+    )
+    .map_err(|error| RegistryError::Unproved(Unproved::Proof(error)))?;
+    if floor.is_some_and(|floor| proof.rev < floor) {
+        return Err(RegistryError::Unproved(Unproved::Rollback));
+    }
+    if let Err(error) = sources.revs.raise(author, proof.rev) {
+        // The proof stands; only its memory across a restart is at risk.
+        tracing::error!(%error, "the highest revision of a repo could not be kept on disk");
+    }
+    Ok(proof)
+}
+
+/// What a PDS means by an answer that is not the data.
+pub(super) fn refusal(response: &Response) -> RegistryError {
+    #[derive(Deserialize)]
+    struct Body {
+        error: Option<String>,
+    }
+    let name = serde_json::from_slice::<Body>(&response.body).ok().and_then(|body| body.error);
+    match (response.status, name.as_deref()) {
+        (400..=499, Some("RepoDeactivated")) => RegistryError::AuthorInactive("deactivated"),
+        (400..=499, Some("RepoTakendown")) => RegistryError::AuthorInactive("taken down"),
+        (400..=499, Some("RepoSuspended")) => RegistryError::AuthorInactive("suspended"),
+        (400..=499, Some("RepoNotFound")) => {
+            RegistryError::NotFound("the PDS that the author's DID names does not have the author's repo")
+        }
+        (400..=499, _) => RegistryError::NotFound("the author's PDS does not have this record"),
+        _ => RegistryError::Unreachable("the author's PDS failed"),
+    }
+}
+
+impl From<ProofError> for RegistryError {
+    fn from(error: ProofError) -> RegistryError {
+        RegistryError::Unproved(Unproved::Proof(error))
+    }
+}

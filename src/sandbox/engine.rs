@@ -1,0 +1,135 @@
+//! The WebAssembly engine: what is on, what is off, and how much room there is.
+
+use std::num::NonZeroUsize;
+
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy,
+    WasmFeatures,
+};
+
+use super::admission::{Bound, FEATURES};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Stack that guests' frames may take. Wasmtime's own default.
+const GUEST_STACK: usize = 512 * KIB;
+/// Stack that a call has in all: the guest's, and the host's frames below it.
+const CALL_STACK: usize = 2 * MIB;
+/// Images of initial memory up to this size are always made, however sparse: a module of a hundred
+/// bytes can ask for one. Above, they are made only if the module fills half of them.
+const DENSE_IMAGE: u64 = MIB as u64;
+/// Memory of an ended guest that is wiped by hand rather than given back to the kernel. Small guests
+/// touch no more than this, and page faults cost them more than wiping does.
+const KEEP_MEMORY: usize = 128 * KIB;
+const KEEP_TABLE: usize = 16 * KIB;
+/// Frames named in a trap's message.
+const TRAP_FRAMES: NonZeroUsize = NonZeroUsize::new(8).unwrap();
+
+/// Why a sandbox did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Not even a small pool could be reserved.
+    #[error(
+        "cannot reserve address space for {slots} instances (each takes 4 GiB of it, not of memory): {reason}; \
+         is there a limit on virtual memory (ulimit -v, RLIMIT_AS)?"
+    )]
+    AddressSpace {
+        /// The size of the smallest pool that was tried.
+        slots: usize,
+        /// What the engine says.
+        reason: String,
+    },
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// An engine, and how many instances it has room for.
+pub(super) struct Pooled {
+    pub(super) engine: Engine,
+    pub(super) slots: usize,
+}
+
+/// Makes the engine with room for `slots` instances, or for fewer where the address space is short.
+pub(super) fn build(slots: usize) -> Result<Pooled, StartError> {
+    const FEWEST: usize = 4;
+    let mut slots = slots.clamp(FEWEST, u32::MAX as usize);
+    loop {
+        match Engine::new(&config(slots as u32)) {
+            Ok(engine) => return Ok(Pooled { engine, slots }),
+            Err(error) if slots == FEWEST => {
+                return Err(StartError::AddressSpace { slots, reason: error.root_cause().to_string() });
+            }
+            Err(error) => {
+                let fewer = (slots / 4).max(FEWEST);
+                tracing::warn!(slots, fewer, reason = %error.root_cause(), "no room for so many instances; trying with fewer");
+                slots = fewer;
+            }
+        }
+    }
+}
+
+fn config(slots: u32) -> Config {
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        .cranelift_opt_level(OptLevel::Speed)
+        // The same bits for every NaN, on every machine.
+        .cranelift_nan_canonicalization(true)
+        .wasm_features(WasmFeatures::all().difference(FEATURES), false)
+        .wasm_features(FEATURES, true)
+        // Compiling on the caller's thread only: it has its own, at a low priority.
+        .parallel_compilation(false)
+        .epoch_interruption(true)
+        .concurrency_support(false)
+        .max_wasm_stack(GUEST_STACK)
+        .async_stack_size(CALL_STACK)
+        .memory_init_cow(true)
+        .memory_guaranteed_dense_image_size(DENSE_IMAGE)
+        .wasm_backtrace_max_frames(Some(TRAP_FRAMES))
+        // Traps name functions, not offsets; without the map artifacts are smaller.
+        .generate_address_map(false)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots)));
+    config
+}
+
+/// What admission lets in fits into a slot.
+fn pool(slots: u32) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_core_instances(slots)
+        .total_memories(slots)
+        .total_tables(slots)
+        .total_stacks(slots)
+        .total_component_instances(0)
+        .max_core_instance_size(MIB)
+        .max_memories_per_module(Bound::Memories.limit() as u32)
+        .max_tables_per_module(Bound::Tables.limit() as u32)
+        .max_memory_size(Bound::InitialPages.limit() * 64 * KIB)
+        .table_elements(Bound::TableElements.limit())
+        .linear_memory_keep_resident(KEEP_MEMORY)
+        .table_keep_resident(KEEP_TABLE)
+        .max_unused_warm_slots(slots / 2)
+        // Wiping by the kernel's list of dirty pages has let pages through that were swapped out.
+        .pagemap_scan(Enabled::No);
+    pool
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_has_exactly_the_features_that_admission_checks() {
+        let engine = build(4).unwrap().engine;
+        assert_eq!(engine.get_wasm_features(), FEATURES);
+    }
+
+    #[test]
+    fn a_pool_beyond_the_address_space_becomes_a_smaller_one() {
+        // A million slots are 4 PiB; x86-64 and aarch64 processes have 128 or 256 TiB.
+        let pooled = build(1_000_000).unwrap();
+        assert!(pooled.slots >= 4 && pooled.slots < 100_000, "{}", pooled.slots);
+    }
+}

@@ -1,0 +1,150 @@
+//! The queue by itself. What guests make of it is tested from outside.
+
+use std::pin::Pin;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::*;
+use crate::sandbox::engine;
+
+fn executor(threads: usize) -> Executor {
+    Executor::start(&engine::build(4).unwrap().engine, threads).unwrap()
+}
+
+fn control(executor: &Executor) -> Arc<Control> {
+    Arc::new(Control::new(Duration::from_secs(60), executor.closing()))
+}
+
+/// Is pending as often as it is told to, ready again at once; then says so.
+struct Turns {
+    left: u32,
+    done: mpsc::Sender<&'static str>,
+    name: &'static str,
+}
+
+impl Future for Turns {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.left == 0 {
+            self.done.send(self.name).unwrap();
+            return Poll::Ready(());
+        }
+        self.left -= 1;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// Holds the executor's only thread until the sender is used.
+fn hold(executor: &Executor) -> mpsc::Sender<()> {
+    let (release, held) = mpsc::channel();
+    executor.spawn(Box::pin(async move { held.recv().unwrap() }), control(executor));
+    release
+}
+
+#[test]
+fn quick_runs_pass_long_ones_but_only_so_many() {
+    let executor = executor(1);
+    let (done, order) = mpsc::channel();
+    let spawn = |name, left| {
+        let turns = Turns { left, done: done.clone(), name };
+        executor.spawn(Box::pin(turns), control(&executor));
+    };
+    // The long one has its first turn, and stands in the rotation while the thread is held.
+    let release = hold(&executor);
+    spawn("long", 2);
+    let second = hold(&executor);
+    release.send(()).unwrap();
+    while executor.ready() != 1 {
+        thread::yield_now();
+    }
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"] {
+        spawn(name, 0);
+    }
+    second.send(()).unwrap();
+    let names: Vec<_> = (0..11).map(|_| order.recv_timeout(Duration::from_secs(5)).unwrap()).collect();
+    // Three had passed before: "long" at its first turn, and the two that held the thread. So one more
+    // does before its second turn, and then four before its last.
+    assert_eq!(names, ["a", "b", "c", "d", "e", "long", "f", "g", "h", "i", "j"]);
+}
+
+#[test]
+fn a_run_that_waits_is_woken_and_its_waiting_counts() {
+    let executor = executor(1);
+    let control = control(&executor);
+    let (answer, answered) = tokio::sync::oneshot::channel::<u8>();
+    let (done, ended) = mpsc::channel();
+    let task = {
+        let control = Arc::clone(&control);
+        async move {
+            let value = answered.await.unwrap();
+            done.send((value, control.stopwatch.elapsed(), control.stopwatch.cpu())).unwrap();
+        }
+    };
+    executor.spawn(Box::pin(task), control);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(5) {
+        thread::yield_now();
+    }
+    answer.send(7).unwrap();
+    let (value, elapsed, cpu) = ended.recv_timeout(Duration::from_secs(5)).unwrap();
+    assert_eq!(value, 7);
+    assert!(elapsed > cpu, "{elapsed:?} with {cpu:?} of processor time");
+}
+
+#[test]
+fn a_run_that_panics_is_dropped_and_the_thread_goes_on() {
+    let executor = executor(1);
+    let (held, dropped) = mpsc::channel::<()>();
+    let panics = async move {
+        let _held = held;
+        std::panic::panic_any("on purpose");
+    };
+    executor.spawn(Box::pin(panics), control(&executor));
+    assert_eq!(dropped.recv_timeout(Duration::from_secs(5)), Err(mpsc::RecvTimeoutError::Disconnected));
+    let (done, order) = mpsc::channel();
+    executor.spawn(Box::pin(Turns { left: 1, done, name: "next" }), control(&executor));
+    assert_eq!(order.recv_timeout(Duration::from_secs(5)), Ok("next"));
+}
+
+#[test]
+fn a_canceled_run_is_dropped_while_it_waits_or_queues() {
+    let executor = executor(1);
+    for wake_first in [false, true] {
+        let (held, dropped) = mpsc::channel::<()>();
+        let (started, start) = mpsc::channel();
+        let (answer, answered) = tokio::sync::oneshot::channel::<u8>();
+        let waits = async move {
+            let _held = held;
+            started.send(()).unwrap();
+            let _ = answered.await;
+            std::future::pending::<()>().await;
+        };
+        let handle = executor.spawn(Box::pin(waits), control(&executor));
+        start.recv_timeout(Duration::from_secs(5)).unwrap();
+        let release = hold(&executor);
+        let mut answer = Some(answer);
+        if wake_first {
+            answer.take().unwrap().send(1).unwrap();
+        }
+        handle.cancel();
+        release.send(()).unwrap();
+        assert_eq!(dropped.recv_timeout(Duration::from_secs(5)), Err(mpsc::RecvTimeoutError::Disconnected));
+    }
+}
+
+#[test]
+fn closing_drops_what_is_queued() {
+    let executor = executor(1);
+    let release = hold(&executor);
+    let (held, dropped) = mpsc::channel::<()>();
+    let queued = async move {
+        let _held = held;
+        std::future::pending::<()>().await;
+    };
+    executor.spawn(Box::pin(queued), control(&executor));
+    drop(executor);
+    release.send(()).unwrap();
+    assert_eq!(dropped.recv_timeout(Duration::from_secs(5)), Err(mpsc::RecvTimeoutError::Disconnected));
+}

@@ -1,0 +1,293 @@
+//! Guests on threads of this process: `--isolation thread`.
+//!
+//! All limits of the engine hold here, but there is no second wall behind it, and a compile that
+//! takes long cannot be killed: it keeps one of the compiling threads, at a low priority, until it is
+//! done. Callers are not held up by that, only other modules are.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use wasmtime::{Engine, Module};
+
+use super::admission::{self, Refusal};
+use super::executor::{Executor, Handle};
+use super::guest::{self, Control, Ended};
+use super::pure::{Output, PureModule};
+use super::{
+    Artifact, BoxFuture, CompileError, Completion, Job, Lease, Load, Lost, Outcome, Sandbox, StartError,
+    Usage, engine,
+};
+use crate::lexicon::Mode;
+
+/// Modules that may wait for a compiling thread. Callers bound this too; it is a backstop.
+const COMPILES_WAITING: usize = 64;
+/// Artifacts are at most this long, ...
+const MAX_ARTIFACT_BYTES: usize = 64 * 1024 * 1024;
+/// ... and at most this many times their module, beside what any module takes.
+const MAX_ARTIFACT_RATIO: usize = 16;
+const ARTIFACT_BASE_BYTES: usize = 2 * 1024 * 1024;
+
+/// How large a [`ThreadSandbox`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadSandboxConfig {
+    /// Threads that run guests.
+    pub threads: usize,
+    /// Threads that compile.
+    pub compile_threads: usize,
+    /// Instances that may exist at once; each reserves 4 GiB of address space.
+    pub slots: usize,
+}
+
+impl Default for ThreadSandboxConfig {
+    /// A thread for each core, one that compiles, 256 instances.
+    fn default() -> ThreadSandboxConfig {
+        let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
+        ThreadSandboxConfig { threads: cores, compile_threads: 1, slots: 256 }
+    }
+}
+
+/// A sandbox on threads of this process.
+pub struct ThreadSandbox {
+    engine: Engine,
+    slots: usize,
+    executor: Executor,
+    compiles: mpsc::SyncSender<Compile>,
+    compiling: Arc<AtomicUsize>,
+}
+
+struct Compile {
+    mode: Mode,
+    code: Bytes,
+    answer: oneshot::Sender<Result<Artifact, CompileError>>,
+    _counted: Counted,
+}
+
+impl ThreadSandbox {
+    /// Reserves the instances' address space and starts the threads.
+    pub fn start(config: ThreadSandboxConfig) -> Result<ThreadSandbox, StartError> {
+        let engine::Pooled { engine, slots } = engine::build(config.slots)?;
+        let executor = Executor::start(&engine, config.threads)?;
+        let (compiles, queue) = mpsc::sync_channel(COMPILES_WAITING);
+        let queue = Arc::new(Mutex::new(queue));
+        for number in 0..config.compile_threads.max(1) {
+            let (engine, queue) = (engine.clone(), Arc::clone(&queue));
+            thread::Builder::new()
+                .name(format!("compile-{number}"))
+                // Cranelift recurses on some inputs.
+                .stack_size(16 * 1024 * 1024)
+                .spawn(move || compile_all(&engine, &queue))?;
+        }
+        Ok(ThreadSandbox { engine, slots, executor, compiles, compiling: Arc::default() })
+    }
+}
+
+impl Sandbox for ThreadSandbox {
+    fn compile(&self, mode: Mode, code: Bytes) -> BoxFuture<'static, Result<Artifact, CompileError>> {
+        let (answer, answered) = oneshot::channel();
+        let counted = Counted::new(&self.compiling);
+        let queued = self.compiles.try_send(Compile { mode, code, answer, _counted: counted });
+        Box::pin(async move {
+            match queued {
+                Ok(()) => answered.await.unwrap_or(Err(CompileError::Lost)),
+                Err(mpsc::TrySendError::Full(_)) => Err(CompileError::Busy),
+                Err(mpsc::TrySendError::Disconnected(_)) => Err(CompileError::Lost),
+            }
+        })
+    }
+
+    fn run(&self, job: Job, lease: Lease) -> BoxFuture<'static, Result<Completion, Lost>> {
+        let Some(compiled) = job.artifact.compiled::<Compiled>() else {
+            return Box::pin(async { Err(Lost::ForeignArtifact) });
+        };
+        if let Some(completion) = too_large_to_start(&compiled, &job) {
+            return Box::pin(async { Ok(completion) });
+        }
+        let control = Arc::new(Control::new(job.limits.duration, self.executor.closing()));
+        let (answer, answered) = oneshot::channel();
+        let guest = {
+            let (engine, control) = (self.engine.clone(), Arc::clone(&control));
+            async move {
+                let result = run(&engine, &compiled, job, &control).await;
+                drop(lease);
+                // If nobody waits any more, nobody needs it.
+                let _ = answer.send(result);
+            }
+        };
+        let running = Running(Some(self.executor.spawn(Box::pin(guest), Arc::clone(&control))));
+        Box::pin(async move {
+            let result = answered.await;
+            running.has_ended();
+            // A run that was dropped without an answer panicked, unless all are being stopped.
+            result.unwrap_or_else(|_| {
+                Err(if control.is_canceled() {
+                    Lost::Closed
+                } else {
+                    Lost::Internal("the run panicked".into())
+                })
+            })
+        })
+    }
+
+    fn max_runs(&self) -> usize {
+        self.slots
+    }
+
+    fn load(&self) -> Load {
+        let mut load = Load {
+            slots: self.slots,
+            ready: self.executor.ready(),
+            compiling: self.compiling.load(Ordering::Relaxed),
+            ..Load::default()
+        };
+        if let Some(pool) = self.engine.pooling_allocator_metrics() {
+            load.instances = pool.core_instances() as usize;
+            load.stacks = pool.stacks();
+            load.kept_bytes = pool.unused_memory_bytes_resident();
+        }
+        load
+    }
+}
+
+/// Cancels a run when nobody waits for it any more. Empty once it has ended.
+struct Running(Option<Handle>);
+
+impl Running {
+    fn has_ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(handle) = self.0.take() {
+            handle.cancel();
+        }
+    }
+}
+
+/// What an [`Artifact`] of this sandbox holds.
+struct Compiled {
+    module: PureModule,
+    initial_bytes: u64,
+}
+
+/// A function that starts with more memory than its record allows does not start at all.
+fn too_large_to_start(compiled: &Compiled, job: &Job) -> Option<Completion> {
+    (compiled.initial_bytes > job.limits.memory_bytes).then(|| Completion {
+        result: Err(guest::memory_exceeded(
+            &job.limits,
+            &format!("it starts with {} KiB", compiled.initial_bytes.div_ceil(1024)),
+        )),
+        wall: std::time::Duration::ZERO,
+        usage: Usage { input_bytes: job.input.len() as u64, ..Usage::default() },
+    })
+}
+
+/// Runs a guest in a store of its own, which is gone when this returns.
+async fn run(
+    engine: &Engine,
+    compiled: &Compiled,
+    job: Job,
+    control: &Arc<Control>,
+) -> Result<Completion, Lost> {
+    let Job { input, limits, door, .. } = job;
+    let mut store = guest::store(engine, &limits, door, control)?;
+    let ended = compiled.module.run(&mut store, &input, &limits, control).await;
+    let result = finish(ended, control)?;
+    let usage = Usage {
+        cpu: control.stopwatch.cpu(),
+        peak_memory_bytes: store.data().meter.peak_bytes(),
+        host_calls: 0,
+        input_bytes: input.len() as u64,
+        output_bytes: result.as_ref().map_or(0, |output| output.bytes),
+    };
+    Ok(Completion { result: result.map(|output| output.value), wall: control.stopwatch.elapsed(), usage })
+}
+
+/// An output that comes after the guest's time is none: a last long operation is not looked at while
+/// it goes on.
+fn finish(ended: Result<Output, Ended>, control: &Control) -> Result<Result<Output, super::Failure>, Lost> {
+    match ended {
+        Ok(output) => match control.stop() {
+            Some(failure) if failure.outcome == Outcome::Timeout => Ok(Err(failure)),
+            _ => Ok(Ok(output)),
+        },
+        Err(Ended::Failed(failure)) => Ok(Err(failure)),
+        Err(Ended::Lost(lost)) => Err(lost),
+    }
+}
+
+fn compile_all(engine: &Engine, queue: &Mutex<mpsc::Receiver<Compile>>) {
+    give_way_to_guests();
+    loop {
+        // The lock is held while waiting: the threads stand in line for the next module.
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Compile { mode, code, answer, _counted }) = next else { return };
+        if answer.is_closed() {
+            continue;
+        }
+        let compiled = catch_unwind(AssertUnwindSafe(|| compile(engine, mode, &code)));
+        let result = compiled.unwrap_or_else(|panic| {
+            tracing::error!(panic = said(&*panic), "the compiler panicked");
+            Err(CompileError::Lost)
+        });
+        drop(_counted);
+        let _ = answer.send(result);
+    }
+}
+
+fn compile(engine: &Engine, mode: Mode, code: &[u8]) -> Result<Artifact, CompileError> {
+    let admitted = admission::admit(mode, code)?;
+    let module = Module::from_binary(engine, code).map_err(|error| {
+        // The engine's words, without what it stands on.
+        CompileError::Refused(Refusal::Compiler { reason: error.root_cause().to_string() })
+    })?;
+    let image = module.image_range();
+    let bytes = image.end as usize - image.start as usize;
+    if bytes > MAX_ARTIFACT_BYTES || bytes > code.len() * MAX_ARTIFACT_RATIO + ARTIFACT_BASE_BYTES {
+        return Err(Refusal::ArtifactTooLarge { bytes }.into());
+    }
+    // Here rather than in the first run's time.
+    module.initialize_copy_on_write_image().map_err(|error| {
+        tracing::error!(%error, "cannot make the image of a module's memory");
+        CompileError::Lost
+    })?;
+    let module = PureModule::new(engine, &module).ok_or(CompileError::Lost)?;
+    let compiled = Compiled { module, initial_bytes: admitted.initial_bytes };
+    Ok(Artifact::new(Arc::new(compiled), bytes))
+}
+
+/// Lowers the priority of this thread. On Linux, niceness is a thread's own; elsewhere it would be
+/// the whole process's.
+fn give_way_to_guests() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(10) {
+        tracing::debug!(%error, "compiling at the usual priority");
+    }
+}
+
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}
+
+/// Counts itself for as long as it lives.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Counted {
+        count.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,84 @@
+//! The 200 answer: the outcome of a run, with the guest's output verbatim.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{StatusCode, header};
+use ipld_core::cid::Cid;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::sandbox::{Completion, Outcome};
+use crate::workers::CacheState;
+
+/// What a finished run is answered with (the lexicon's output).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer<'a> {
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    duration_ms: u64,
+    function_cid: &'a str,
+    usage: Usage,
+}
+
+/// Integers only: clients of the data model refuse floats.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Usage {
+    cpu_micros: u64,
+    peak_memory_bytes: u64,
+    host_calls: u32,
+    input_bytes: u64,
+    output_bytes: u64,
+    cache: &'static str,
+}
+
+/// The response to a run that reached the guest, whatever came of it.
+pub(super) fn respond(completion: &Completion, function: &Cid, cache: CacheState) -> Response {
+    let mut result = completion.result.as_ref().map_err(|failure| (failure.outcome, &*failure.message));
+    // The sandbox hands out one JSON value; should it not be, the answer must still be JSON.
+    let output = match result {
+        Ok(bytes) => match raw(bytes) {
+            Some(output) => Some(output),
+            None => {
+                result = Err((Outcome::OutputInvalid, "the output is not JSON"));
+                None
+            }
+        },
+        Err(_) => None,
+    };
+    let answer = Answer {
+        ok: output.is_some(),
+        output,
+        error: result.err().map(|(_, message)| message),
+        outcome: result.err().map(|(outcome, _)| outcome.as_str()),
+        duration_ms: rounded_millis(completion.wall),
+        function_cid: &function.to_string(),
+        usage: Usage {
+            cpu_micros: completion.usage.cpu.as_micros() as u64,
+            peak_memory_bytes: completion.usage.peak_memory_bytes,
+            host_calls: completion.usage.host_calls,
+            input_bytes: completion.usage.input_bytes,
+            output_bytes: completion.usage.output_bytes,
+            cache: cache.as_str(),
+        },
+    };
+    let body = serde_json::to_vec(&answer).unwrap_or_default();
+    (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+fn raw(output: &Bytes) -> Option<&RawValue> {
+    serde_json::from_slice(output).ok()
+}
+
+/// Whole milliseconds, halves up.
+fn rounded_millis(wall: Duration) -> u64 {
+    (wall.as_micros() as u64 + 500) / 1000
+}

@@ -1,0 +1,152 @@
+//! Errors as an XRPC client sees them.
+//!
+//! A PDS that proxies a call passes on only the status and the two strings `error` and `message`,
+//! so all that a caller must learn stands in these two (the time to wait and the request id too).
+//! Everybody else's error becomes one of these in this file: the mapping to statuses is one table.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
+
+use crate::auth::AuthError;
+use crate::policy::Refusal;
+use crate::registry::RegistryError;
+use crate::sandbox::Lost;
+use crate::workers::{NotRun, PrepareError};
+
+use super::request_id::RequestId;
+
+/// A refusal or failure before the guest ran: `{error, message}` with its status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct XrpcError {
+    /// The HTTP status; never 500, which a PDS rewrites.
+    pub status: StatusCode,
+    /// The error's name, one of those in the lexicon.
+    pub name: &'static str,
+    /// What happened and what to do about it.
+    pub message: String,
+    /// When it is worth coming back.
+    pub retry_after: Option<Duration>,
+}
+
+impl XrpcError {
+    /// An error of this status, name and message.
+    pub fn new(status: StatusCode, name: &'static str, message: impl Into<String>) -> XrpcError {
+        XrpcError { status, name, message: message.into(), retry_after: None }
+    }
+
+    /// 400 `InvalidRequest`.
+    pub fn invalid_request(message: impl Into<String>) -> XrpcError {
+        XrpcError::new(StatusCode::BAD_REQUEST, "InvalidRequest", message)
+    }
+
+    /// 501 `MethodNotImplemented`.
+    pub fn not_implemented(message: impl Into<String>) -> XrpcError {
+        XrpcError::new(StatusCode::NOT_IMPLEMENTED, "MethodNotImplemented", message)
+    }
+
+    /// 503 `NotEnoughResources`, worth another try after `retry_after`.
+    pub fn overloaded(message: impl Into<String>, retry_after: Duration) -> XrpcError {
+        let error = XrpcError::new(StatusCode::SERVICE_UNAVAILABLE, "NotEnoughResources", message);
+        XrpcError { retry_after: Some(retry_after), ..error }
+    }
+
+    /// Whether the caller may send the same token again: nothing ran, and what stood in the way
+    /// was load or size, not the call itself.
+    pub fn gives_token_back(&self) -> bool {
+        matches!(self.status.as_u16(), 413 | 429 | 503)
+    }
+
+    /// The response, with the request's id in the message and beside it.
+    pub(super) fn into_response_for(self, request: &RequestId) -> Response {
+        let message = format!("{} (request {request})", self.message);
+        let body = json!({
+            "error": self.name, "message": message, "ok": false, "requestId": request.as_str(),
+        });
+        let mut response =
+            (self.status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response();
+        if let Some(after) = self.retry_after {
+            let seconds = after.as_secs_f64().ceil().max(1.0) as u64;
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl From<AuthError> for XrpcError {
+    fn from(error: AuthError) -> XrpcError {
+        let status = match error.name() {
+            "IssuerUnreachable" => StatusCode::BAD_GATEWAY,
+            "RateLimitExceeded" => StatusCode::TOO_MANY_REQUESTS,
+            _ => StatusCode::UNAUTHORIZED,
+        };
+        let retry_after = (status == StatusCode::TOO_MANY_REQUESTS).then_some(Duration::from_secs(60));
+        XrpcError { retry_after, ..XrpcError::new(status, error.name(), error.to_string()) }
+    }
+}
+
+impl From<Refusal> for XrpcError {
+    fn from(refusal: Refusal) -> XrpcError {
+        XrpcError::new(StatusCode::FORBIDDEN, refusal.name(), refusal.to_string())
+    }
+}
+
+impl From<RegistryError> for XrpcError {
+    fn from(error: RegistryError) -> XrpcError {
+        let message = error.to_string();
+        let (status, name) = match &error {
+            RegistryError::AuthorInactive(_) => (403, "AuthorInactive"),
+            RegistryError::CodeMissing(_) | RegistryError::InvalidFunction(_) => (400, "InvalidFunction"),
+            RegistryError::Handle(_) | RegistryError::NotFound(_) => (400, "FunctionNotFound"),
+            RegistryError::NotAFunction => (400, "InvalidRequest"),
+            RegistryError::Overloaded(after) => return XrpcError::overloaded(message, *after),
+            RegistryError::Store => return XrpcError::overloaded(message, Duration::from_secs(5)),
+            RegistryError::Timeout => (504, "RepoTimeout"),
+            RegistryError::Unproved(_) => (502, "UnverifiedFunction"),
+            RegistryError::Unreachable(_) => (502, "RepoUnreachable"),
+            RegistryError::Workflow => (501, "MethodNotImplemented"),
+        };
+        // The numbers above are statuses.
+        XrpcError::new(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY), name, message)
+    }
+}
+
+impl From<PrepareError<RegistryError>> for XrpcError {
+    fn from(error: PrepareError<RegistryError>) -> XrpcError {
+        match error {
+            PrepareError::Code(error) => error.into(),
+            PrepareError::Refused(refusal) => XrpcError::new(
+                StatusCode::BAD_REQUEST,
+                "InvalidFunction",
+                format!("the service does not run this module: {refusal}"),
+            ),
+            PrepareError::Compiling { retry_after } => XrpcError::overloaded(
+                format!("the function is being compiled; retry in {} s", retry_after.as_secs().max(1)),
+                retry_after,
+            ),
+            PrepareError::Busy { retry_after } => XrpcError::overloaded(
+                format!(
+                    "too many functions wait to be compiled; retry in {} s",
+                    retry_after.as_secs().max(1)
+                ),
+                retry_after,
+            ),
+        }
+    }
+}
+
+impl From<NotRun> for XrpcError {
+    fn from(error: NotRun) -> XrpcError {
+        match error {
+            NotRun::Busy { retry_after } => XrpcError::overloaded(
+                format!("no room to run this now; retry in {} s", retry_after.as_secs().max(1)),
+                retry_after,
+            ),
+            NotRun::Lost(Lost) => {
+                XrpcError::overloaded("the run was lost; it may be tried again", Duration::from_secs(1))
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The service: its parts, put together from the settings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use url::Url;
+
+use crate::auth::{Verifier, VerifierConfig};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::egress::{Egress, EgressConfig};
+use crate::identity::{Resolver, ResolverConfig, service_document, service_key};
+use crate::policy::Policy;
+use crate::registry::Registry;
+use crate::repo::RevFloor;
+use crate::sandbox::{ThreadSandbox, ThreadSandboxConfig};
+use crate::workers::{WorkerStats, Workers, WorkersConfig};
+
+use super::issuers::ResolvedIssuers;
+
+/// Everything that a call passes through.
+pub struct Service {
+    pub(super) did_document: Value,
+    pub(super) max_duration: Duration,
+    pub(super) max_memory_mb: u16,
+    pub(super) max_payload_bytes: usize,
+    pub(super) policy: Policy,
+    pub(super) registry: Registry,
+    pub(super) verifier: Verifier,
+    pub(super) workers: Workers,
+}
+
+impl Service {
+    /// Puts the service together: opens its data directory, makes or loads its key, starts the
+    /// threads that run guests. Nothing listens yet.
+    pub fn start(config: &Config, clock: Clock) -> Result<Arc<Service>, StartError> {
+        let key = service_key::load_or_create(&config.data_dir).map_err(StartError::of)?;
+        let revs = RevFloor::open(&config.data_dir.join("revs.redb")).map_err(StartError::of)?;
+        let egress = Egress::new(EgressConfig { allow_private_network: config.allow_private_network })
+            .map_err(StartError::of)?;
+        let resolver = Arc::new(Resolver::new(
+            ResolverConfig {
+                plc_url: config.plc_url.clone(),
+                handle_resolver: config.handle_resolver.clone(),
+                allow_localhost: config.allow_private_network,
+            },
+            egress.clone(),
+            clock.clone(),
+        ));
+        let endpoint = Url::parse(&config.hostname.origin()).map_err(StartError::of)?;
+        let mut replay_secret = [0; 32];
+        getrandom::fill(&mut replay_secret)
+            .map_err(|_| StartError::of("the machine's random source failed"))?;
+        let verifier = Verifier::new(
+            VerifierConfig::new(config.hostname.did().clone(), config.service_id.as_str(), replay_secret),
+            Arc::new(ResolvedIssuers(Arc::clone(&resolver))),
+            clock.clone(),
+        );
+        let sandbox = ThreadSandbox::start(ThreadSandboxConfig {
+            threads: config.guest_threads,
+            ..ThreadSandboxConfig::default()
+        })
+        .map_err(StartError::of)?;
+        let workers = Workers::start(
+            WorkersConfig { memory_budget_bytes: config.memory_budget_bytes, ..WorkersConfig::default() },
+            Arc::new(sandbox),
+        );
+        Ok(Arc::new(Service {
+            did_document: service_document(
+                config.hostname.did(),
+                &config.service_id,
+                &endpoint,
+                &key.public(),
+            ),
+            max_duration: config.max_duration,
+            max_memory_mb: config.max_memory_mb,
+            max_payload_bytes: config.max_payload_bytes,
+            policy: Policy::new(config.anonymous),
+            registry: Registry::new(resolver, egress, Arc::new(revs), clock, config.record_ttl),
+            verifier,
+            workers,
+        }))
+    }
+}
+
+impl Service {
+    /// The state of the pool that runs guests.
+    pub fn worker_stats(&self) -> WorkerStats {
+        self.workers.stats()
+    }
+}
+
+/// Why the service did not start.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(String);
+
+impl StartError {
+    pub(super) fn of(error: impl std::fmt::Display) -> StartError {
+        StartError(error.to_string())
+    }
+}

@@ -1,0 +1,60 @@
+//! Logs and metrics.
+//!
+//! In: events. Out: lines on stderr, and figures that `/metrics` shows.
+//! Never: an input, an output or a token, and never a label that callers choose.
+
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogFormat;
+use crate::workers::WorkerStats;
+
+const CALLS: &str = "at_functions_calls_total";
+const CALL_SECONDS: &str = "at_functions_call_seconds";
+
+/// From a warm echo to the deadline of a call, in seconds.
+const CALL_BUCKETS: [f64; 13] =
+    [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 9.0];
+
+/// Starts writing log lines to stderr. The error is about `filter`.
+pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log {filter}: {error}"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start in one process (tests) keeps the first one's settings.
+    let _ = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    Ok(())
+}
+
+/// Installs the recorder of metrics for this process.
+pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Full(CALL_SECONDS.into()), &CALL_BUCKETS)?
+        .install_recorder()?;
+    describe_counter!(CALLS, "Calls of at.functions.run, by outcome of the run or name of the error");
+    describe_histogram!(CALL_SECONDS, "Seconds from a call's head to its answer");
+    describe_gauge!("at_functions_runs", "Guests running now");
+    describe_gauge!("at_functions_runs_waiting", "Runs waiting for a slot or for memory");
+    describe_gauge!("at_functions_compiles", "Modules being compiled now");
+    describe_gauge!("at_functions_memory_reserved_bytes", "Memory reserved by running guests");
+    Ok(handle)
+}
+
+/// Counts one finished call. `decided` is of a closed set: an outcome or an error's name.
+pub fn count_call(decided: &'static str, took: Duration) {
+    counter!(CALLS, "decided" => decided).increment(1);
+    histogram!(CALL_SECONDS).record(took.as_secs_f64());
+}
+
+/// Records the pool's state, when it is asked for.
+pub fn record_workers(stats: &WorkerStats) {
+    gauge!("at_functions_runs").set(stats.running as f64);
+    gauge!("at_functions_runs_waiting").set(stats.waiting as f64);
+    gauge!("at_functions_compiles").set(stats.compiling as f64);
+    gauge!("at_functions_memory_reserved_bytes").set(stats.memory_reserved_bytes as f64);
+}

@@ -1,0 +1,115 @@
+//! `at-functions dev`, as its user starts it.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::world::{ECHO, answer};
+
+/// A running `dev`, ended with its value.
+struct Dev {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Dev {
+    fn start(arguments: &[&str]) -> Dev {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_at-functions"))
+            .arg("dev")
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--admin-listen",
+                "127.0.0.1:0",
+                "--repo-listen",
+                "127.0.0.1:0",
+            ])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Dev { child, lines }
+    }
+
+    /// The first printed line that holds `part`.
+    fn line_with(&mut self, part: &str) -> String {
+        self.lines.by_ref().map(Result::unwrap).find(|line| line.contains(part)).expect("dev ended early")
+    }
+
+    /// The URL and body of the printed curl line.
+    fn curl(&mut self) -> (String, Value) {
+        let line = self.line_with("curl");
+        let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
+        let body = line.split(" -d '").nth(1).unwrap().strip_suffix('\'').unwrap();
+        (url, serde_json::from_str(body).unwrap())
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // The test's own client.
+fn client() -> reqwest::Client {
+    reqwest::Client::new()
+}
+
+#[tokio::test]
+async fn the_printed_curl_line_answers() {
+    let mut dev = Dev::start(&[]);
+    let (url, body) = dev.curl();
+    let answer =
+        answer(client().post(url).header("content-type", "application/json").body(body.to_string())).await;
+    assert_eq!(answer.output()["ok"], true);
+    assert_eq!(answer.output()["echo"], body["input"]);
+    assert_eq!(answer.output()["mode"], "pure-v1");
+}
+
+#[tokio::test]
+async fn a_module_that_changes_is_published_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("mine.wasm");
+    std::fs::write(&file, ECHO).unwrap();
+    let mut dev = Dev::start(&[dir.path().to_str().unwrap()]);
+    let (url, body) = dev.curl();
+    assert!(body["function"].as_str().unwrap().ends_with("/at.functions.metadata/mine"), "{body}");
+    let call = || answer(client().post(&url).body(body.to_string()));
+    assert_eq!(call().await.output()["mode"], "pure-v1");
+    let constant = wat::parse_str(
+        r#"(module (memory (export "memory") 1) (data (i32.const 0) "\"changed\"")
+             (func (export "alloc") (param i32) (result i32) i32.const 64)
+             (func (export "run") (param i32 i32) (result i64) i64.const 9))"#,
+    )
+    .unwrap();
+    std::fs::write(&file, constant).unwrap();
+    dev.line_with("published");
+    let started = Instant::now();
+    while call().await.output() != "changed" {
+        assert!(started.elapsed() < Duration::from_secs(3), "the new version never ran");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[test]
+fn an_interrupt_ends_it_cleanly() {
+    let mut dev = Dev::start(&[]);
+    dev.curl();
+    let pid = rustix::process::Pid::from_child(&dev.child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let started = Instant::now();
+    loop {
+        if let Some(status) = dev.child.try_wait().unwrap() {
+            assert!(status.success(), "{status}");
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(5), "it did not end");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

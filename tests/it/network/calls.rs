@@ -1,0 +1,222 @@
+//! Calls of functions over the real network: through a PDS and directly, and what a caller learns when
+//! there is nothing to run.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::world::ECHO;
+
+use super::client::{ClientCall, Proxy};
+use super::functions::{RUN, constant, run_directly};
+use super::xrpc::Answer;
+use super::{Network, Service};
+
+/// The record TTL of design and docs, and a little for the call itself.
+const RECORD_TTL: Duration = Duration::from_secs(33);
+
+/// Asserts that a refusal came through a PDS: exactly the two strings that it passes on.
+pub(super) fn assert_proxied_refusal(answer: &Answer, status: u16, name: &str) {
+    let body = answer.json();
+    assert_eq!((answer.status.as_u16(), body["error"].as_str()), (status, Some(name)), "{body}");
+    let fields: Vec<_> = body.as_object().expect("an error is an object").keys().collect();
+    assert_eq!(fields, ["error", "message"], "{body}");
+    assert!(body["message"].as_str().is_some_and(|message| message.contains("(request ")), "{body}");
+}
+
+#[tokio::test]
+async fn a_bluesky_client_runs_a_function_through_its_pds() {
+    let Some(network) = Network::shared() else { return };
+    let service = Service::start(network, &[]).await;
+    let author = network.create_account(network.pds(0)).await;
+    let caller = network.create_account(network.pds(1)).await;
+    let (uri, cid) = author.publish_echo().await;
+
+    let lexicon = include_str!("../../../lexicons/at.functions.run.json");
+    let call = ClientCall {
+        nsid: RUN,
+        proxy: Some(Proxy { did: service.did(), id: "at_functions".into() }),
+        body: json!({ "function": uri, "input": { "hello": "world" } }),
+        lexicon: Some(serde_json::from_str(lexicon).expect("a lexicon is JSON")),
+    };
+    let answer = network.call_as_client(&caller, call).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.data["output"], json!({ "ok": true, "echo": { "hello": "world" }, "mode": "pure-v1" }));
+    assert_eq!(answer.data["functionCid"], cid);
+    assert_eq!(answer.sent.len(), 1, "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_client_learns_a_refusal_by_name_and_does_not_send_again() {
+    let Some(network) = Network::shared() else { return };
+    let service = Service::start(network, &[]).await;
+    let caller = network.create_account(network.pds(0)).await;
+    let lexicon = include_str!("../../../lexicons/at.functions.run.json");
+    let call = ClientCall {
+        nsid: RUN,
+        proxy: Some(Proxy { did: service.did(), id: "at_functions".into() }),
+        body: json!({ "function": format!("at://{}/at.functions.metadata/none", caller.did), "input": {} }),
+        lexicon: Some(serde_json::from_str(lexicon).expect("a lexicon is JSON")),
+    };
+    let answer = network.call_as_client(&caller, call).await;
+    assert_eq!((answer.status, answer.error.as_deref()), (400, Some("FunctionNotFound")), "{answer:?}");
+    assert_eq!(answer.sent.len(), 1, "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_token_from_get_service_auth_runs_once() {
+    let Some(network) = Network::shared() else { return };
+    let service = Service::start(network, &[]).await;
+    let author = network.create_account(network.pds(0)).await;
+    let (uri, _) = author.publish_echo().await;
+    for audience in [service.did(), service.audience()] {
+        let token = author.service_token(&audience, RUN).await;
+        let first = run_directly(&service, &token, &uri, &json!({ "n": 1 })).send().await.ok();
+        assert_eq!(first["output"]["echo"]["n"], 1, "{audience}");
+        let second = run_directly(&service, &token, &uri, &json!({ "n": 2 })).send().await;
+        assert_eq!(second.refusal(), (401, "JwtReplayed".into()), "{audience}");
+    }
+    let in_an_hour = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_secs() + 3590;
+    let long = author.service_auth(&service.audience(), Some(RUN), Some(in_an_hour)).await.ok();
+    let token = long["token"].as_str().expect("a token").to_owned();
+    assert_eq!(run_directly(&service, &token, &uri, &json!(3)).send().await.ok()["output"]["echo"], 3);
+}
+
+#[tokio::test]
+async fn tokens_for_something_else_are_refused() {
+    let Some(network) = Network::shared() else { return };
+    let service = Service::start(network, &[]).await;
+    let author = network.create_account(network.pds(0)).await;
+    let (uri, _) = author.publish_echo().await;
+    let cases = [
+        ("did:web:elsewhere.example.com".to_owned(), Some(RUN), "BadJwtAudience"),
+        (format!("{}#other", service.did()), Some(RUN), "BadJwtAudience"),
+        (service.did(), Some("at.functions.discover"), "BadJwtLexiconMethod"),
+        (service.did(), None, "BadJwtLexiconMethod"),
+    ];
+    for (audience, lxm, name) in cases {
+        let answer = author.service_auth(&audience, lxm, None).await.ok();
+        let token = answer["token"].as_str().expect("a token");
+        let refused = run_directly(&service, token, &uri, &json!({})).send().await;
+        assert_eq!(refused.refusal(), (401, name.into()), "{audience} {lxm:?}");
+        assert_eq!(refused.header("www-authenticate"), None);
+    }
+    let session = run_directly(&service, &author.access_jwt, &uri, &json!({})).send().await;
+    assert_eq!(session.refusal().0, 401);
+    let none = service.procedure(RUN).json(&json!({ "function": uri, "input": {} })).send().await;
+    assert_eq!(none.refusal(), (401, "AuthMissing".into()));
+}
+
+#[tokio::test]
+async fn an_updated_record_runs_its_new_code_within_the_record_ttl() {
+    let Some(network) = Network::shared() else { return };
+    let service = Service::start(network, &[]).await;
+    let author = network.create_account(network.pds(0)).await;
+    let (uri, first) = author.publish("changing", &constant("\"one\""), |_| {}).await;
+    let call = async || author.run(&service, &uri, &Value::Null).send().await.ok();
+    let answer = call().await;
+    assert_eq!((&answer["output"], &answer["functionCid"]), (&json!("one"), &json!(first)));
+    let (_, second) = author.publish("changing", &constant("\"two\""), |_| {}).await;
+    let started = Instant::now();
+    let answer = loop {
+        let answer = call().await;
+        if answer["output"] == "two" {
+            break answer;
+        }
+        assert_eq!(answer["output"], "one");
+        assert!(started.elapsed() < RECORD_TTL, "the old code still runs after {:?}", started.elapsed());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    assert_eq!(answer["functionCid"], json!(second));
+}
+
+#[tokio::test]
+async fn a_private_function_is_refused_to_others_and_runs_for_its_author() {
+    let Some(network) = Network::shared() else { return };
+    let service = Service::start(network, &["--anonymous=public"]).await;
+    let author = network.create_account(network.pds(0)).await;
+    let other = network.create_account(network.pds(0)).await;
+    let (uri, _) = author.publish("private", ECHO, |record| record["public"] = false.into()).await;
+    assert_proxied_refusal(&other.run(&service, &uri, &json!({})).send().await, 403, "FunctionNotPublic");
+    assert_eq!(author.run(&service, &uri, &json!(1)).send().await.ok()["output"]["echo"], 1);
+    let anonymous = service.procedure(RUN).json(&json!({ "function": uri, "input": {} })).send().await;
+    assert_eq!(anonymous.refusal(), (403, "FunctionNotPublic".into()));
+}
+
+#[tokio::test]
+async fn refusals_reach_a_proxied_caller_as_name_and_message() {
+    let Some(network) = Network::shared() else { return };
+    let service = Service::start(network, &[]).await;
+    let author = network.create_account(network.pds(0)).await;
+    let (no_wasm, _) = author.publish("nowasm", b"\0asm but no module", |_| {}).await;
+    let (mode, _) = author.publish("mode", ECHO, |record| record["mode"] = "future-v9".into()).await;
+    let (memory, _) = author.publish("memory", ECHO, |record| record["maxMemoryMb"] = 300.into()).await;
+    let did = &author.did;
+    let cases = [
+        (no_wasm, 400, "InvalidFunction"),
+        (mode, 400, "InvalidFunction"),
+        (memory, 400, "InvalidFunction"),
+        (format!("at://{did}/at.functions.metadata/absent"), 400, "FunctionNotFound"),
+        ("at://nobody.a.test/at.functions.metadata/echo".into(), 400, "FunctionNotFound"),
+        (format!("at://{did}/app.bsky.actor.profile/self"), 400, "InvalidRequest"),
+        (format!("at://{did}/at.functions.workflow/w"), 501, "MethodNotImplemented"),
+        ("nonsense".into(), 400, "InvalidRequest"),
+    ];
+    for (uri, status, name) in cases {
+        assert_proxied_refusal(&author.run(&service, &uri, &json!({})).send().await, status, name);
+    }
+    let large = json!("x".repeat(1_100_000));
+    let (echo, _) = author.publish_echo().await;
+    assert_proxied_refusal(&author.run(&service, &echo, &large).send().await, 413, "PayloadTooLarge");
+    let get = author.query(RUN).through(&service.audience()).send().await;
+    assert_proxied_refusal(&get, 400, "InvalidRequest");
+}
+
+#[tokio::test]
+async fn guests_that_fail_are_told_of_in_a_body_that_the_pds_passes_on() {
+    let Some(network) = Network::shared() else { return };
+    let service = Service::start(network, &[]).await;
+    let author = network.create_account(network.pds(0)).await;
+    let spin = wat::parse_str(
+        r#"(module (memory (export "memory") 1) (func (export "alloc") (param i32) (result i32) i32.const 16)
+             (func (export "run") (param i32 i32) (result i64) (loop $l (br $l)) i64.const 0))"#,
+    )
+    .expect("the module is right");
+    let (uri, cid) = author.publish("spin", &spin, |record| record["maxDurationMs"] = 50.into()).await;
+    let answer = author.run(&service, &uri, &json!({})).send().await.ok();
+    assert_eq!((&answer["ok"], &answer["outcome"]), (&json!(false), &json!("timeout")));
+    assert_eq!(answer["functionCid"], json!(cid));
+    assert!(answer["usage"]["cpuMicros"].as_u64().is_some_and(|micros| micros > 10_000), "{answer}");
+}
+
+#[tokio::test]
+async fn a_service_that_is_down_is_told_by_the_pds() {
+    let Some(network) = Network::shared() else { return };
+    let mut service = Service::start(network, &[]).await;
+    let author = network.create_account(network.pds(0)).await;
+    let (uri, _) = author.publish_echo().await;
+    assert_eq!(author.run(&service, &uri, &json!(1)).send().await.ok()["ok"], true);
+    service.kill();
+    let answer = author.run(&service, &uri, &json!(1)).send().await;
+    assert_eq!(answer.refusal(), (502, "UpstreamFailure".into()));
+    service.restart().await;
+    assert_eq!(author.run(&service, &uri, &json!(2)).send().await.ok()["output"]["echo"], 2);
+}
+
+#[tokio::test]
+async fn many_calls_at_once_through_both_pdses_are_each_answered_their_own() {
+    let Some(network) = Network::shared() else { return };
+    let service = Service::start(network, &[]).await;
+    let author = network.create_account(network.pds(0)).await;
+    let callers = [author.clone(), network.create_account(network.pds(1)).await];
+    let (uri, _) = author.publish_echo().await;
+    let mut calls = tokio::task::JoinSet::new();
+    for n in 0..60_usize {
+        let call = callers[n % 2].run(&service, &uri, &json!({ "n": n }));
+        calls.spawn(async move { (n, call.send().await.ok()) });
+    }
+    while let Some(called) = calls.join_next().await {
+        let (n, answer) = called.expect("a call does not panic");
+        assert_eq!(answer["output"]["echo"]["n"], n);
+    }
+}

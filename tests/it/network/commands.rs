@@ -1,0 +1,128 @@
+//! The commands of authors and callers, against the real network and the real service.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use serde_json::{Value, json};
+
+use super::functions::constant;
+use super::{Account, Network, Service};
+
+/// Where the example's module stands.
+const ECHO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pure-rust/echo.wasm");
+
+/// Runs the binary with an account's credentials in its environment.
+async fn command(network: &Network, account: Option<&Account>, arguments: &[&str]) -> Output {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_at-functions"));
+    command.args(arguments).stdin(Stdio::null()).env("AT_FUNCTIONS_PLC_URL", network.plc_url());
+    command.env("AT_FUNCTIONS_ALLOW_PRIVATE_NETWORK", "true");
+    command.env("AT_FUNCTIONS_HANDLE_RESOLVER", network.handle_resolver_url());
+    if let Some(account) = account {
+        command.env("AT_FUNCTIONS_HANDLE", &account.did).env("AT_FUNCTIONS_PASSWORD", &account.password);
+    }
+    command.output().await.expect("the binary was built with this test")
+}
+
+async fn json_of(network: &Network, account: Option<&Account>, arguments: &[&str]) -> Value {
+    let output = command(network, account, arguments).await;
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{arguments:?}: {stderr}");
+    serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error} in {stdout}"))
+}
+
+fn file(directory: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = directory.join(name);
+    std::fs::File::create(&path).and_then(|mut file| file.write_all(bytes)).expect("a file can be written");
+    path
+}
+
+#[tokio::test]
+async fn an_author_deploys_looks_calls_and_deletes() {
+    let Some(network) = Network::shared() else { return };
+    let service = Service::start(network, &["--anonymous=public"]).await;
+    let author = network.create_account(network.pds(0)).await;
+    let app_password = author.create_app_password("functions").await;
+    let author = Account { password: app_password, ..author };
+    let audience = service.audience();
+
+    let deployed = json_of(network, Some(&author), &["deploy", ECHO, "--name", "echo", "--json"]).await;
+    let uri = deployed["uri"].as_str().expect("a uri").to_owned();
+    assert_eq!(uri, format!("at://{}/at.functions.metadata/echo", author.did));
+
+    let listed = json_of(network, None, &["list", &author.did, "--json"]).await;
+    assert!(listed.to_string().contains(&uri), "{listed}");
+    let described = json_of(network, None, &["describe", &uri, "--json"]).await;
+    assert_eq!(described["cid"], deployed["cid"], "{described}");
+
+    for how in [&["--service", &audience][..], &["--service", &audience, "--direct"]] {
+        let arguments = [&["invoke", &uri, "--input", r#"{"a":1}"#, "--json"], how].concat();
+        let answer = json_of(network, Some(&author), &arguments).await;
+        assert_eq!(answer["output"]["echo"], json!({ "a": 1 }), "{how:?}");
+        assert_eq!(answer["functionCid"], deployed["cid"], "{how:?}");
+    }
+    let arguments = ["invoke", &uri, "--input", "[2]", "--json", "--service", &audience, "--anonymous"];
+    assert_eq!(json_of(network, None, &arguments).await["output"]["echo"], json!([2]));
+
+    let deleted = command(network, Some(&author), &["delete", &uri, "--yes"]).await;
+    assert!(deleted.status.success(), "{}", String::from_utf8_lossy(&deleted.stderr));
+    let listed = json_of(network, None, &["list", &author.did, "--json"]).await;
+    assert!(!listed.to_string().contains(&uri), "{listed}");
+}
+
+#[tokio::test]
+async fn an_exit_code_is_zero_only_for_an_answer_that_is_ok() {
+    let Some(network) = Network::shared() else { return };
+    let service = Service::start(network, &["--anonymous=public"]).await;
+    let author = network.create_account(network.pds(0)).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let broken = wat::parse_str(
+        r#"(module (memory (export "memory") 1) (func (export "alloc") (param i32) (result i32) i32.const 16)
+             (func (export "run") (param i32 i32) (result i64) unreachable))"#,
+    )
+    .expect("the module is right");
+    let file = file(directory.path(), "broken.wasm", &broken);
+    let file = file.to_str().expect("a path that is text");
+    let deployed = json_of(network, Some(&author), &["deploy", file, "--name", "broken", "--json"]).await;
+    let uri = deployed["uri"].as_str().expect("a uri");
+    let audience = service.audience();
+    let invoke = ["invoke", uri, "--input", "{}", "--service", &audience, "--anonymous"];
+    let failed = command(network, None, &invoke).await;
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("trap"), "{failed:?}");
+    let absent = format!("at://{}/at.functions.metadata/absent", author.did);
+    let invoke = ["invoke", &absent, "--input", "{}", "--service", &audience, "--anonymous"];
+    let refused = command(network, None, &invoke).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("FunctionNotFound"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_second_deploy_replaces_the_code() {
+    let Some(network) = Network::shared() else { return };
+    let service = Service::start(network, &["--anonymous=public"]).await;
+    let author = network.create_account(network.pds(0)).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let audience = service.audience();
+    for answer in ["\"one\"", "\"two\""] {
+        let file = file(directory.path(), "fn.wasm", &constant(answer));
+        let file = file.to_str().expect("a path that is text");
+        let deployed = json_of(network, Some(&author), &["deploy", file, "--name", "fn", "--json"]).await;
+        // Pinned to the new record, the service reads it anew rather than from its cache.
+        let (uri, cid) = (deployed["uri"].as_str().expect("a uri"), deployed["cid"].as_str().expect("a cid"));
+        let invoke =
+            ["invoke", uri, "--cid", cid, "--input", "{}", "--json", "--service", &audience, "--anonymous"];
+        let called = json_of(network, None, &invoke).await;
+        assert_eq!(called["output"].to_string(), answer);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_told_with_what_to_do() {
+    let Some(network) = Network::shared() else { return };
+    let author = network.create_account(network.pds(0)).await;
+    let wrong = Account { password: "wrong".into(), ..author };
+    let output = command(network, Some(&wrong), &["deploy", ECHO, "--name", "echo"]).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("app password"), "{output:?}");
+}
