@@ -4,9 +4,12 @@
 #![allow(unreachable_pub)]
 
 mod cli;
+mod dependencies;
 mod dev;
 mod envelope;
 mod guests;
+mod lexicons;
+mod links;
 mod network;
 mod registry;
 mod sandbox;
