@@ -5,9 +5,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
 
 mod cli;
+mod dependencies;
 mod dev;
 mod envelope;
 mod guests;
+mod lexicons;
+mod links;
 mod network;
 mod registry;
 mod sandbox;
