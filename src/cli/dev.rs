@@ -55,6 +55,7 @@ pub(super) struct DevArgs {
 pub(super) async fn run(args: DevArgs) -> anyhow::Result<()> {
     telemetry::start_logs(Default::default(), &args.log).map_err(anyhow::Error::msg)?;
     let metrics = telemetry::start_metrics().context("the metrics recorder")?;
+    let stop = stop_signal()?;
     let public = Listener::bind("--listen", args.listen).await?;
     let admin = Listener::bind("--admin-listen", args.admin_listen).await?;
     let repo = Listener::bind("--repo-listen", args.repo_listen).await?;
@@ -86,7 +87,7 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<()> {
             }
         }
     });
-    server::serve(public, server::router(service), stop_signal()?).await;
+    server::serve(public, server::router(service), stop).await;
     watcher.abort();
     admin.abort();
     repo.abort();

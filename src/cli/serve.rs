@@ -55,6 +55,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         );
     }
     let metrics = telemetry::start_metrics().context("the metrics recorder")?;
+    let stop = stop_signal()?;
     let public = Listener::bind("--listen", config.listen).await?;
     let admin = Listener::bind("--admin-listen", config.admin_listen).await?;
     let service = Service::start(&config, Clock::system())?;
@@ -67,7 +68,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     );
     let admin_router = Admin::new(service.clone(), metrics).router();
     let admin = tokio::spawn(server::serve(admin, admin_router, std::future::pending()));
-    server::serve(public, server::router(service), stop_signal()?).await;
+    server::serve(public, server::router(service), stop).await;
     admin.abort();
     tracing::info!("stopped");
     Ok(())

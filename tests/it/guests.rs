@@ -41,8 +41,12 @@ async fn what_a_guest_does_wrong_is_its_outcome() {
         ("half a value", module(&answers(18, 8)), "outputInvalid"),
         ("two values", module(&answers(0, 12)), "outputInvalid"),
         ("past the memory", module(&answers(65_530, 11)), "outputInvalid"),
-        ("pointer and length overflow", module(&answers(0xffff_ffff, 0xffff_ffff)), "outputTooLarge"),
-        ("over the cap", module(&answers(0, 1024 * 1024 + 1)), "outputTooLarge"),
+        ("pointer and length overflow", module(&answers(0xffff_ffff, 0xffff_ffff)), "outputInvalid"),
+        (
+            "over the cap",
+            module(&format!("(drop (memory.grow (i32.const 20))) {}", answers(0, 1024 * 1024 + 1))),
+            "outputTooLarge",
+        ),
         (
             "trap after refused growth",
             module(
