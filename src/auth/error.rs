@@ -249,3 +249,69 @@ impl std::fmt::Display for Holder {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_its_name_status_and_wait() {
+        let audience = AuthError::Audience {
+            service: "did:web:fn.example.com".into(),
+            service_id: "at_functions".into(),
+        };
+        let unreachable = AuthError::IssuerUnreachable(Trouble::Network);
+        let share = AuthError::ShareExceeded(Holder::Host);
+        let method = AuthError::LexiconMethod { expected: "at.functions.run".into() };
+        let cases = [
+            (AuthError::Missing, "AuthMissing", 401, None),
+            (Malformed::Parts.into(), "BadJwt", 401, None),
+            (AuthError::Type, "BadJwtType", 401, None),
+            (AuthError::Expired, "JwtExpired", 401, None),
+            (audience, "BadJwtAudience", 401, None),
+            (method, "BadJwtLexiconMethod", 401, None),
+            (IssuerFault::NotFound.into(), "BadJwtIss", 401, None),
+            (SignatureFault::Mismatch.into(), "BadJwtSignature", 401, None),
+            (AuthError::Replayed, "JwtReplayed", 401, None),
+            (unreachable, "IssuerUnreachable", 502, Some(5)),
+            (share, "RateLimitExceeded", 429, Some(60)),
+            (AuthError::MemoryFull, "NotEnoughResources", 503, Some(60)),
+        ];
+        for (error, name, status, wait) in cases {
+            assert_eq!((error.name(), error.status()), (name, status));
+            assert_eq!(error.retry_after(), wait.map(Duration::from_secs), "{name}");
+            // A PDS drops the header that would say it.
+            let told = wait.is_none_or(|wait| error.to_string().contains(&format!("retry in {wait} s")));
+            assert!(told, "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn messages_say_what_to_do() {
+        let cases: [(AuthError, &str); 5] = [
+            (
+                AuthError::Audience { service: "did:web:a.com".into(), service_id: "fn".into() },
+                "the token's `aud` must be did:web:a.com or did:web:a.com#fn",
+            ),
+            (
+                Malformed::Json(TokenPart::Claims).into(),
+                "not a valid service JWT: the claims part is not a JSON object with the expected members",
+            ),
+            (
+                Malformed::NeedsId { most: Duration::from_secs(60) }.into(),
+                "not a valid service JWT: without `jti` it may live 60 s at most",
+            ),
+            (
+                IssuerFault::NotADid(InvalidDid::Method).into(),
+                "the token's `iss` must be a bare DID: only did:plc and did:web are supported",
+            ),
+            (
+                AuthError::ShareExceeded(Holder::Host),
+                "too many unexpired tokens of this PDS were used; use tokens of shorter life, and retry in 60 s",
+            ),
+        ];
+        for (error, message) in cases {
+            assert_eq!(error.to_string(), message);
+        }
+    }
+}

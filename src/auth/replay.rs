@@ -41,6 +41,9 @@ const FORGET_AT_ONCE: usize = 64;
 /// How far forgetting may lag behind, before a call does all of it.
 const MAX_LAG_SECONDS: u64 = 256;
 
+/// What the figures above and in the settings' documentation rest on.
+const _: () = assert!(Table::<Token>::ENTRY_BYTES == 36);
+
 /// A memory of used tokens.
 pub(super) struct Replay {
     /// The hash state after the secret.

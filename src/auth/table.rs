@@ -39,6 +39,9 @@ struct Entry<T> {
 }
 
 impl<T: Copy> Table<T> {
+    /// What an entry takes, besides its share of the heads.
+    pub(super) const ENTRY_BYTES: usize = size_of::<Entry<T>>();
+
     /// An empty table, made for up to `capacity` entries (it takes more, but becomes slower).
     pub(super) fn new(capacity: usize) -> Table<T> {
         // `vec!` of `None` is zeroed memory, which costs nothing until it is touched.
