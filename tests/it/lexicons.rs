@@ -52,7 +52,8 @@ fn lexicons() -> Vec<(PathBuf, Value)> {
 }
 
 fn read(path: &Path) -> Value {
-    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    serde_json::from_str(&fs::read_to_string(path).unwrap())
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 fn lexicon(id: &str) -> Value {
@@ -69,7 +70,10 @@ fn every_file_is_a_lexicon_of_its_name() {
         check_lexicon(id, &lexicon).unwrap_or_else(|fault| panic!("{id}: {fault}"));
         ids.push(id.to_owned());
     }
-    assert_eq!(ids, ["at.functions.grant", "at.functions.metadata", "at.functions.run", "at.functions.workflow"]);
+    assert_eq!(
+        ids,
+        ["at.functions.grant", "at.functions.metadata", "at.functions.run", "at.functions.workflow"]
+    );
 }
 
 #[test]
@@ -131,7 +135,13 @@ fn the_run_lexicon_lists_every_outcome_of_a_failed_run() {
     assert_eq!(
         run["defs"]["main"]["output"]["schema"]["properties"]["outcome"]["knownValues"],
         serde_json::json!([
-            "guestError", "trap", "timeout", "memoryExceeded", "outputInvalid", "outputTooLarge", "hostCallLimit",
+            "guestError",
+            "trap",
+            "timeout",
+            "memoryExceeded",
+            "outputInvalid",
+            "outputTooLarge",
+            "hostCallLimit",
             "canceled"
         ])
     );

@@ -64,15 +64,18 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
 /// The targets of inline links that lead to a place inside the repository.
 fn targets(text: &str) -> impl Iterator<Item = &str> {
     // Every second piece between backticks is code.
-    prose(text).flat_map(|line| line.split('`').step_by(2)).flat_map(|piece| {
-        piece.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target)
-    })
-    .filter(|target| !target.contains("://") && !target.starts_with("mailto:"))
+    prose(text)
+        .flat_map(|line| line.split('`').step_by(2))
+        .flat_map(|piece| {
+            piece.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target)
+        })
+        .filter(|target| !target.contains("://") && !target.starts_with("mailto:"))
 }
 
 /// The anchors of the headings, made as forges make them.
 fn anchors(text: &str) -> Vec<String> {
-    let headings = prose(text).filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
+    let headings = prose(text)
+        .filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with('#')));
     headings
         .map(|heading| {
             let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));

@@ -13,4 +13,5 @@ mod links;
 mod network;
 mod registry;
 mod sandbox;
+mod settings;
 mod world;
