@@ -75,15 +75,12 @@ async fn main() -> anyhow::Result<()> {
     // Tokens are made before the clock starts: signing them is the caller's work, not the service's.
     let mut ratios = Vec::new();
     for round in 1..=3 {
+        let now = clock.unix_seconds();
         let tokens: Vec<_> = (0..TOKENS)
-            .map(|_| {
-                ServiceToken::new(
-                    caller_did.clone(),
-                    config.hostname.did().as_str(),
-                    "at.functions.run",
-                    &clock,
-                )
-                .sign(&key)
+            .map(|n| {
+                ServiceToken::new(&caller_did, config.hostname.did().as_str(), "at.functions.run", now)
+                    .id(format!("{round}-{n}"))
+                    .sign(&key)
             })
             .collect();
         let bare = load(bare_address, &body, None).await?;

@@ -11,7 +11,7 @@ use atrium_api::xrpc::{HttpClient, InputDataOrBytes, OutputDataOrBytes, XrpcClie
 use http::header::{ACCEPT, LOCATION, WWW_AUTHENTICATE};
 use http::{Method, Request, Response};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use url::Url;
 
 use super::error::{CliError, Refusal, Unreachable};
@@ -171,6 +171,24 @@ impl<'a> Xrpc<'a> {
             encoding: Some("application/json".to_owned()),
         })
         .await
+    }
+
+    /// A procedure whose answer is of no interest, and may be empty.
+    pub(super) async fn command<I>(&self, nsid: &str, input: I) -> Result<(), CliError>
+    where
+        I: Serialize + Send + Sync,
+    {
+        let request = XrpcRequest::<(), I> {
+            method: Method::POST,
+            nsid: nsid.to_owned(),
+            parameters: None,
+            input: Some(InputDataOrBytes::Data(input)),
+            encoding: Some("application/json".to_owned()),
+        };
+        match self.send_xrpc::<(), I, IgnoredAny, ErrorResponseBody>(&request).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.failure(nsid, error)),
+        }
     }
 
     /// A procedure whose body is a file of this type.

@@ -120,7 +120,7 @@ pub(super) async fn delete(tools: &Tools, args: DeleteArgs) -> Result<Report, Cl
         rkey: rkey.as_str(),
         swap_record: found.cid.as_deref(),
     };
-    let _: Value = pds.procedure(DELETE_RECORD, delete).await?;
+    pds.command(DELETE_RECORD, delete).await?;
     let value = json!({"uri": uri, "cid": found.cid, "deleted": true});
     Ok(Report::json_or(args.json, &value, || format!("deleted {uri}")))
 }

@@ -1,6 +1,5 @@
 //! `deploy`: a wasm file becomes a blob and a record in the author's repo.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -13,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::Tools;
 use super::client::{Xrpc, host_of};
 use super::error::CliError;
+use super::files;
 use super::locate::NetworkArgs;
 use super::output::{self, Report};
 use super::record::{
@@ -40,7 +40,8 @@ const SHA2_256: u64 = 0x12;
     "\
 Examples:
   at-functions deploy echo.wasm --name echo --handle alice.example.com --password-file app-password
-  at-functions deploy sum.wasm --name sum --version 1.2.0 --max-duration-ms 500 --input-schema in.json
+  at-functions deploy sum.wasm --name sum --version 1.2.0 --input-schema in.json --strict-output \\
+      --output-schema out.json
   pass show bsky/app | at-functions deploy echo.wasm --name echo --password-file -
 
 ",
@@ -143,8 +144,8 @@ pub(super) async fn deploy(tools: &Tools, args: DeployArgs) -> Result<Report, Cl
         Some(rkey) => rkey.clone(),
         None => record::record_key(&args.name).map_err(|why| CliError::setting("--name", why))?,
     };
-    let code = read_code(&args.file, args.mode)?;
-    let draft = draft(&args)?;
+    let code = read_code(&args.file, args.mode).await?;
+    let draft = draft(&args).await?;
 
     let session = Session::open(tools, &args.login, &args.network).await?;
     let pds = session.xrpc(&tools.http);
@@ -184,22 +185,13 @@ pub(super) async fn deploy(tools: &Tools, args: DeployArgs) -> Result<Report, Cl
 }
 
 /// Reads the file, no further than the largest code that can be deployed.
-fn read_code(path: &Path, mode: Mode) -> Result<Vec<u8>, CliError> {
-    let bytes = read_bounded(path, wasm::MAX_CODE_BYTES)?;
+async fn read_code(path: &Path, mode: Mode) -> Result<Vec<u8>, CliError> {
+    let bytes = files::read(path, wasm::MAX_CODE_BYTES).await?;
     wasm::check(&bytes, mode).map_err(|why| CliError::setting(path.display().to_string(), why))?;
     Ok(bytes)
 }
 
-/// A file's bytes; of a longer one, one byte more than `limit`.
-fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
-        .map_err(|source| CliError::File { path: path.into(), source })?;
-    Ok(bytes)
-}
-
-fn draft(args: &DeployArgs) -> Result<Draft, CliError> {
+async fn draft(args: &DeployArgs) -> Result<Draft, CliError> {
     if args.allow.len() > MAX_ALLOWED {
         let why = format!("given {} times, a service considers {MAX_ALLOWED} entries", args.allow.len());
         return Err(CliError::setting("--allow", why));
@@ -213,23 +205,16 @@ fn draft(args: &DeployArgs) -> Result<Draft, CliError> {
         max_duration_ms: args.max_duration_ms,
         public: !args.private,
         allowed_hosts: (args.allow_none || !args.allow.is_empty()).then(|| args.allow.clone()),
-        input_schema: args
-            .input_schema
-            .as_deref()
-            .map(|path| read_schema("--input-schema", path))
-            .transpose()?,
-        output_schema: args
-            .output_schema
-            .as_deref()
-            .map(|path| read_schema("--output-schema", path))
-            .transpose()?,
+        input_schema: schema("--input-schema", args.input_schema.as_deref()).await?,
+        output_schema: schema("--output-schema", args.output_schema.as_deref()).await?,
         strict_output: args.strict_output,
     })
 }
 
-fn read_schema(flag: &str, path: &Path) -> Result<Value, CliError> {
+async fn schema(flag: &str, path: Option<&Path>) -> Result<Option<Value>, CliError> {
+    let Some(path) = path else { return Ok(None) };
     let wrong = |why: String| CliError::setting(format!("{flag} {}", path.display()), why);
-    let bytes = read_bounded(path, MAX_SCHEMA_BYTES)?;
+    let bytes = files::read(path, MAX_SCHEMA_BYTES).await?;
     if bytes.len() as u64 > MAX_SCHEMA_BYTES {
         return Err(wrong(format!(
             "larger than {}: no PDS takes a record like that",
@@ -240,7 +225,7 @@ fn read_schema(flag: &str, path: &Path) -> Result<Value, CliError> {
         serde_json::from_slice(&bytes).map_err(|error| wrong(format!("not JSON: {error}")))?;
     match record::schema_fault(&schema) {
         Some(fault) => Err(wrong(fault)),
-        None => Ok(schema),
+        None => Ok(Some(schema)),
     }
 }
 
@@ -352,26 +337,26 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_defaults_are_the_lexicons() {
-        let draft = draft(&args(&[]).unwrap()).unwrap();
+    #[tokio::test]
+    async fn the_defaults_are_the_lexicons() {
+        let draft = draft(&args(&[]).unwrap()).await.unwrap();
         assert_eq!((draft.max_memory_mb, draft.max_duration_ms), (32, 100));
         assert_eq!((draft.version.as_str(), draft.mode, draft.public), ("0.1.0", Mode::PureV1, true));
         assert_eq!(draft.allowed_hosts, None);
     }
 
-    #[test]
-    fn what_may_be_read_is_anything_a_list_or_nothing() {
-        let hosts = |arguments: &[&str]| draft(&args(arguments).unwrap()).unwrap().allowed_hosts;
-        assert_eq!(hosts(&["--allow-none"]), Some(vec![]));
+    #[tokio::test]
+    async fn what_may_be_read_is_anything_a_list_or_nothing() {
+        let hosts = async |arguments: &[&str]| draft(&args(arguments).unwrap()).await.unwrap().allowed_hosts;
+        assert_eq!(hosts(&["--allow-none"]).await, Some(vec![]));
         assert_eq!(
-            hosts(&["--allow", "at://a.com", "--allow", "at://b.com/x.y.z"]),
+            hosts(&["--allow", "at://a.com", "--allow", "at://b.com/x.y.z"]).await,
             Some(vec!["at://a.com".to_owned(), "at://b.com/x.y.z".to_owned()])
         );
         let error = args(&["--allow-none", "--allow", "at://a.com"]).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
         let many: Vec<&str> = std::iter::repeat_n(["--allow", "at://a.com"], 65).flatten().collect();
-        assert!(draft(&args(&many).unwrap()).is_err());
+        assert!(draft(&args(&many).unwrap()).await.is_err());
     }
 
     #[test]

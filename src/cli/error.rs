@@ -131,7 +131,9 @@ impl CliError {
                 Some("Check the host's name and your connection, then try again.")
             }
             CliError::Unresolved { why, .. } => match why {
-                Unresolved::Did | Unresolved::Handle => Some("Check the spelling of the handle or DID."),
+                Unresolved::Did | Unresolved::Handle => {
+                    Some("Check the spelling of the handle or DID, and your connection.")
+                }
                 Unresolved::HandleMismatch(_) => Some("Use the DID itself if you trust it."),
                 Unresolved::Pds => Some("Give your own PDS with --pds URL or AT_FUNCTIONS_PDS."),
                 Unresolved::Document | Unresolved::Service => Some(

@@ -1,6 +1,5 @@
 //! `invoke`: one call of a function, by one of three ways to the service.
 
-use std::io::Read;
 use std::path::Path;
 
 use atrium_api::com::atproto::server::get_service_auth::{
@@ -18,6 +17,7 @@ use super::Tools;
 use super::client::{Budget, host_of};
 use super::describe::at_uri;
 use super::error::CliError;
+use super::files::{self, STDIN};
 use super::locate::{self, NetworkArgs};
 use super::output::Report;
 use super::session::{LoginArgs, Session};
@@ -47,11 +47,11 @@ Examples:
   export AT_FUNCTIONS_SERVICE=did:web:functions.example.com#at_functions
   at-functions invoke at://alice.example.com/at.functions.metadata/echo --input '{\"a\": 1}'
   at-functions invoke at://alice.example.com/at.functions.metadata/echo --input @call.json --direct
-  echo '{}' | at-functions invoke at://alice.example.com/at.functions.metadata/echo --input - --anonymous
+  at-functions invoke at://alice.example.com/at.functions.metadata/echo --anonymous --input -
   at-functions invoke at://alice.example.com/at.functions.metadata/echo --cid bafyrei... --json
 
-Each call that is not anonymous logs in; a PDS allows about 300 logins a day. For more calls, use the
-API with a session of your own.
+Each call that is not anonymous logs in, and a PDS allows about 300 logins a day. For more calls,
+use the API with a session of your own.
 
 ",
     exit_codes!()
@@ -115,7 +115,10 @@ struct Way {
 
 /// Runs the command.
 pub(super) async fn invoke(tools: &Tools, args: InvokeArgs) -> Result<Report, CliError> {
-    let input = input(&args.input)?;
+    if args.input == STDIN && args.login.password_file.as_deref() == Some(Path::new(STDIN)) {
+        return Err(CliError::setting("--password-file", "stdin is the input already: give a file"));
+    }
+    let input = input(&args.input).await?;
     let call =
         Call { function: args.function.to_string(), input: &input, cid: args.cid.map(|cid| cid.to_string()) };
     // Strings and checked JSON always serialise.
@@ -126,29 +129,17 @@ pub(super) async fn invoke(tools: &Tools, args: InvokeArgs) -> Result<Report, Cl
 }
 
 /// The input as JSON text.
-fn input(given: &str) -> Result<Box<RawValue>, CliError> {
+async fn input(given: &str) -> Result<Box<RawValue>, CliError> {
     let (what, text) = match given.strip_prefix('@') {
-        Some(path) => (format!("--input {given}"), read_input(std::fs::File::open(path), Path::new(path))?),
-        None if given == "-" => {
-            ("stdin".to_owned(), read_input(Ok(std::io::stdin().lock()), Path::new("stdin"))?)
-        }
-        None => ("--input".to_owned(), given.to_owned()),
+        Some(path) => (format!("--input {given}"), files::read(Path::new(path), MAX_INPUT_BYTES).await?),
+        None if given == STDIN => ("stdin".to_owned(), files::read(Path::new(STDIN), MAX_INPUT_BYTES).await?),
+        None => ("--input".to_owned(), given.as_bytes().to_vec()),
     };
     if text.len() as u64 > MAX_INPUT_BYTES {
-        return Err(CliError::setting(
-            what,
-            format!("larger than the {} MiB that a service takes", MAX_INPUT_BYTES >> 20),
-        ));
+        let why = format!("larger than the {} MiB that a service takes", MAX_INPUT_BYTES >> 20);
+        return Err(CliError::setting(what, why));
     }
-    serde_json::from_str(&text).map_err(|error| CliError::setting(what, format!("not JSON: {error}")))
-}
-
-/// Reads the whole input, or one byte more than is allowed.
-fn read_input(from: std::io::Result<impl Read>, path: &Path) -> Result<String, CliError> {
-    let mut text = String::new();
-    from.and_then(|from| from.take(MAX_INPUT_BYTES + 1).read_to_string(&mut text))
-        .map_err(|source| CliError::File { path: path.into(), source })?;
-    Ok(text)
+    serde_json::from_slice(&text).map_err(|error| CliError::setting(what, format!("not JSON: {error}")))
 }
 
 async fn way(tools: &Tools, args: &InvokeArgs) -> Result<Way, CliError> {
@@ -235,10 +226,10 @@ mod tests {
         assert_eq!(args(&["--direct", "--anonymous"]).err().unwrap().kind(), ErrorKind::ArgumentConflict);
     }
 
-    #[test]
-    fn the_input_goes_out_as_it_was_given() {
+    #[tokio::test]
+    async fn the_input_goes_out_as_it_was_given() {
         let odd = r#"{"b": 1.50, "a": 1e400}"#;
-        let raw = input(odd).unwrap();
+        let raw = input(odd).await.unwrap();
         let call = Call { function: FUNCTION.to_owned(), input: &raw, cid: None };
         let expected = format!(r#"{{"function":"{FUNCTION}","input":{odd}}}"#);
         assert_eq!(serde_json::to_string(&call).unwrap(), expected);
@@ -246,21 +237,21 @@ mod tests {
         assert!(serde_json::to_string(&pinned).unwrap().ends_with(r#","cid":"bafy"}"#));
     }
 
-    #[test]
-    fn the_input_comes_from_a_file_after_an_at_sign() {
+    #[tokio::test]
+    async fn the_input_comes_from_a_file_after_an_at_sign() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("in.json");
         std::fs::write(&path, " [1] \n").unwrap();
-        assert_eq!(input(&format!("@{}", path.display())).unwrap().get(), "[1]");
-        assert!(matches!(input("@/nonexistent/x"), Err(CliError::File { .. })));
+        assert_eq!(input(&format!("@{}", path.display())).await.unwrap().get(), "[1]");
+        assert!(matches!(input("@/nonexistent/x").await, Err(CliError::File { .. })));
     }
 
-    #[test]
-    fn an_input_that_is_not_json_is_told_with_its_place() {
-        let error = input("{'a': 1}").unwrap_err().to_string();
+    #[tokio::test]
+    async fn an_input_that_is_not_json_is_told_with_its_place() {
+        let error = input("{'a': 1}").await.unwrap_err().to_string();
         assert_eq!(error, "--input: not JSON: key must be a string at line 1 column 2");
-        assert!(input("").is_err());
-        assert!(input("1 2").is_err());
+        assert!(input("").await.is_err());
+        assert!(input("1 2").await.is_err());
     }
 
     #[test]

@@ -90,7 +90,7 @@ pub(super) async fn account(tools: &Tools, at: &NetworkArgs, who: &Authority) ->
     let did = did_of(tools, at, who).await?;
     let document = document(&tools.http, at, &did).await?;
     if let Authority::Handle(handle) = who
-        && document.handle() != Some(handle.as_str())
+        && !document.handle().is_some_and(|claimed| claimed.eq_ignore_ascii_case(handle.as_str()))
     {
         let why = Unresolved::HandleMismatch(did.to_string());
         return Err(CliError::Unresolved { name: handle.to_string(), why });

@@ -29,6 +29,7 @@ mod did;
 mod did_check;
 mod error;
 mod health;
+mod files;
 mod invoke;
 mod list;
 mod locate;
@@ -78,25 +79,17 @@ struct Cli {
     command: Command,
 }
 
+/// Each variant's help is the comment on its arguments: one here would hide that.
 #[derive(Subcommand)]
 enum Command {
-    /// Run the service: verify callers, prove functions, run them
     Serve(Box<serve::ServeArgs>),
-    /// Run a whole runtime on this machine: no network, no account, no container
     Dev(Box<dev::DevArgs>),
-    /// Put a wasm file into your repo as a function, or a new version of one
     Deploy(Box<deploy::DeployArgs>),
-    /// Call a function and print its output
     Invoke(Box<invoke::InvokeArgs>),
-    /// List the functions of an account
     List(Box<list::ListArgs>),
-    /// Show what a function's record says
     Describe(Box<describe::DescribeArgs>),
-    /// Delete one of your functions
     Delete(Box<delete::DeleteArgs>),
-    /// Ask the service on this machine whether it is ready
     Health(health::HealthArgs),
-    /// Show a service's DID document, or check a deployed one
     Did(Box<did::DidArgs>),
 }
 
@@ -141,11 +134,13 @@ fn service(running: impl Future<Output = anyhow::Result<()>>) -> Exit {
 
 async fn interruptible(command: Command) -> Exit {
     tokio::select! {
-        outcome = run(command) => output::finish(outcome),
+        // First, so that it is listened for before the command does anything.
+        biased;
         Ok(()) = tokio::signal::ctrl_c() => {
             output::note("interrupted");
             Exit::Interrupted
         }
+        outcome = run(command) => output::finish(outcome),
     }
 }
 

@@ -70,12 +70,14 @@ impl Report {
 pub(super) fn finish(outcome: Result<Report, CliError>) -> Exit {
     match outcome {
         Ok(report) => {
+            let stdout = io::stdout();
+            let text = if stdout.is_terminal() { disarmed(&report.text).into_bytes() } else { report.text };
             // A reader that has seen enough (`| head`) is no failure of ours.
-            if let Err(error) = print(io::stdout().lock(), &report.text)
+            if let Err(error) = print(stdout.lock(), &text)
                 && error.kind() != io::ErrorKind::BrokenPipe
             {
                 note(&format!("error: cannot write the output: {error}"));
-                return Exit::Network;
+                return Exit::Refused;
             }
             note(&report.notes);
             report.exit
@@ -128,6 +130,19 @@ pub(super) fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         if drives_a_terminal(c) {
             out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+        out
+    })
+}
+
+/// What may be shown of bytes from a stranger as they came (`invoke --json`): their lines, and in
+/// place of what a terminal would act on, its escape as JSON strings spell it.
+fn disarmed(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if drives_a_terminal(c) && !matches!(c, '\n' | '\t') {
+            escape(c, &mut out);
         } else {
             out.push(c);
         }
@@ -199,14 +214,16 @@ fn copy_string(chars: &mut impl Iterator<Item = char>, out: &mut String) {
                 out.push('\\');
                 out.extend(chars.next());
             }
-            // All of these lie below U+10000, so four digits say them.
-            c if drives_a_terminal(c) => {
-                // Writing to a String cannot fail.
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
+            c if drives_a_terminal(c) => escape(c, out),
             c => out.push(c),
         }
     }
+}
+
+/// Writes a character that drives a terminal as JSON escapes it; all of these lie below U+10000.
+fn escape(c: char, out: &mut String) {
+    // Writing to a String cannot fail.
+    let _ = write!(out, "\\u{:04x}", u32::from(c));
 }
 
 /// Rows with columns as wide as their widest cell; cells are made printable.
@@ -272,6 +289,13 @@ mod tests {
         assert!(out.len() < deep.len() + 10_000, "{}", out.len());
         let flat: String = out.chars().filter(|c| !c.is_whitespace()).collect();
         assert_eq!(flat, deep);
+    }
+
+    #[test]
+    fn bytes_from_a_stranger_are_shown_but_not_obeyed() {
+        assert_eq!(disarmed(b"{\"a\":\t1}\n"), "{\"a\":\t1}\n");
+        assert_eq!(disarmed("\x1b[2J\r\u{9b}1m\u{202e}".as_bytes()), r"\u001b[2J\u000d\u009b1m\u202e");
+        assert_eq!(disarmed(b"\xff"), "\u{fffd}");
     }
 
     #[test]

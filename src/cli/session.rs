@@ -1,6 +1,5 @@
 //! Logging in: a handle, an app password, and the PDS that they are for.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use atrium_api::com::atproto::server::create_session::{InputData, NSID as CREATE_SESSION};
@@ -11,6 +10,7 @@ use url::Url;
 use super::Tools;
 use super::client::{Http, Xrpc, host_of};
 use super::error::CliError;
+use super::files;
 use super::locate::{self, NetworkArgs};
 use crate::identity::Did;
 use crate::lexicon::Authority;
@@ -79,7 +79,7 @@ impl Session {
         let identifier = who.account.required()?;
         // Before anything is sent, so that a missing one costs no time.
         let password =
-            Password::take(who.password_file.as_deref(), std::env::var("AT_FUNCTIONS_PASSWORD").ok())?;
+            Password::take(who.password_file.as_deref(), std::env::var("AT_FUNCTIONS_PASSWORD").ok()).await?;
         let (pds, expected) = match &at.pds {
             Some(pds) => (pds.clone(), None),
             None => {
@@ -123,9 +123,9 @@ impl Session {
 
 impl Password {
     /// The password from a file, or from the variable's value.
-    fn take(file: Option<&Path>, variable: Option<String>) -> Result<Password, CliError> {
+    async fn take(file: Option<&Path>, variable: Option<String>) -> Result<Password, CliError> {
         let (what, text) = match (file, variable) {
-            (Some(path), _) => ("--password-file", read_password(path)?),
+            (Some(path), _) => ("--password-file", password_in(path).await?),
             (None, Some(value)) if !value.is_empty() => ("AT_FUNCTIONS_PASSWORD", value),
             (None, _) => {
                 return Err(CliError::setting(
@@ -144,17 +144,10 @@ impl Password {
     }
 }
 
-fn read_password(path: &Path) -> Result<String, CliError> {
-    let mut text = String::new();
-    // One byte more than is taken, to tell "too long".
-    let limit = MAX_PASSWORD_BYTES as u64 + 3;
-    let read = if path == Path::new("-") {
-        std::io::stdin().lock().take(limit).read_to_string(&mut text)
-    } else {
-        std::fs::File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text))
-    };
-    read.map_err(|source| CliError::File { path: path.into(), source })?;
-    Ok(text)
+async fn password_in(path: &Path) -> Result<String, CliError> {
+    // With its line end.
+    let bytes = files::read(path, MAX_PASSWORD_BYTES as u64 + 2).await?;
+    String::from_utf8(bytes).map_err(|_| CliError::setting("--password-file", "it is not text"))
 }
 
 #[cfg(test)]
@@ -165,19 +158,22 @@ mod tests {
         result.err().unwrap().to_string()
     }
 
-    #[test]
-    fn the_password_comes_from_the_file_before_the_variable() {
+    #[tokio::test]
+    async fn the_password_comes_from_the_file_before_the_variable() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("password");
         for content in ["from file", "from file\n", "from file\r\n"] {
             std::fs::write(&path, content).unwrap();
-            assert_eq!(Password::take(Some(&path), Some("from variable".into())).unwrap().0, "from file");
+            assert_eq!(
+                Password::take(Some(&path), Some("from variable".into())).await.unwrap().0,
+                "from file"
+            );
         }
-        assert_eq!(Password::take(None, Some(" kept as is ".into())).unwrap().0, " kept as is ");
+        assert_eq!(Password::take(None, Some(" kept as is ".into())).await.unwrap().0, " kept as is ");
     }
 
-    #[test]
-    fn a_password_that_is_none_is_refused_without_being_shown() {
+    #[tokio::test]
+    async fn a_password_that_is_none_is_refused_without_being_shown() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("password");
         for (content, expected) in [
@@ -186,14 +182,14 @@ mod tests {
             ("secret\nmore", "--password-file: expected one line"),
         ] {
             std::fs::write(&path, content).unwrap();
-            assert_eq!(why(Password::take(Some(&path), None)), expected);
+            assert_eq!(why(Password::take(Some(&path), None).await), expected);
         }
         std::fs::write(&path, "s".repeat(1 << 20)).unwrap();
-        assert_eq!(why(Password::take(Some(&path), None)), "--password-file: too long for a password");
-        assert!(why(Password::take(None, None)).contains("AT_FUNCTIONS_PASSWORD"));
-        assert!(why(Password::take(None, Some(String::new()))).contains("AT_FUNCTIONS_PASSWORD"));
+        assert_eq!(why(Password::take(Some(&path), None).await), "--password-file: too long for a password");
+        assert!(why(Password::take(None, None).await).contains("AT_FUNCTIONS_PASSWORD"));
+        assert!(why(Password::take(None, Some(String::new())).await).contains("AT_FUNCTIONS_PASSWORD"));
         assert!(matches!(
-            Password::take(Some(Path::new("/nonexistent/x")), None),
+            Password::take(Some(Path::new("/nonexistent/x")), None).await,
             Err(CliError::File { .. })
         ));
     }

@@ -165,6 +165,19 @@ fn judge(error: &reqwest::Error) -> EgressError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::egress::testing::{PUBLIC, RawServer, TestDns};
+
+    #[tokio::test]
+    async fn an_answer_from_an_address_that_is_not_allowed_goes_no_further() {
+        let server = RawServer::saying(PUBLIC, "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nx").await;
+        let lookup = Arc::new(TestDns::default());
+        let mut client = HttpClient::new(&Rules::private_network(), lookup).unwrap();
+        let url = Url::parse(&format!("http://a.com:{}/", server.port)).unwrap();
+        assert!(matches!(client.hop(&url, "*/*", 9, false).await, Ok(Hop::Answer(_))));
+        client.addresses = Addresses::Public;
+        let answer = client.hop(&url, "*/*", 9, false).await;
+        assert!(matches!(answer, Err(EgressError::Blocked(BlockReason::Address))));
+    }
 
     #[test]
     fn retry_after_is_read_in_seconds_only() {

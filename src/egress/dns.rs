@@ -54,6 +54,8 @@ impl From<LookupError> for EgressError {
     }
 }
 
+type Builder = hickory_resolver::ResolverBuilder<hickory_resolver::net::runtime::TokioRuntimeProvider>;
+
 /// The machine's name servers.
 pub(super) struct SystemDns {
     resolver: TokioResolver,
@@ -64,15 +66,19 @@ pub(super) struct SystemDns {
 
 impl SystemDns {
     pub(super) fn new(search: bool) -> Result<SystemDns, StartError> {
-        let start = |error: NetError| StartError::Dns(error.to_string());
-        let mut builder = TokioResolver::builder_tokio().map_err(start)?;
+        let builder = TokioResolver::builder_tokio().map_err(|error| StartError::Dns(error.to_string()))?;
+        SystemDns::with_builder(builder, search)
+    }
+
+    fn with_builder(mut builder: Builder, search: bool) -> Result<SystemDns, StartError> {
         let options = builder.options_mut();
         options.timeout = TIMEOUT;
         options.attempts = 1;
         options.positive_max_ttl = Some(LONGEST_TTL);
         options.negative_max_ttl = Some(LONGEST_NEGATIVE_TTL);
         options.max_active_requests = 512;
-        Ok(SystemDns { resolver: builder.build().map_err(start)?, search })
+        let resolver = builder.build().map_err(|error| StartError::Dns(error.to_string()))?;
+        Ok(SystemDns { resolver, search })
     }
 
     fn qualify(&self, name: &str) -> String {
@@ -148,5 +154,84 @@ impl reqwest::dns::Resolve for FilteringResolver {
             }
             Ok(Box::new(allowed.into_iter()) as reqwest::dns::Addrs)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
+    use hickory_resolver::net::runtime::TokioRuntimeProvider;
+    use hickory_resolver::proto::op::{Message, ResponseCode};
+    use hickory_resolver::proto::rr::rdata::{A, CNAME, TXT};
+    use hickory_resolver::proto::rr::{Name, Record, RecordType};
+    use tokio::net::UdpSocket;
+
+    use super::*;
+
+    /// A name server on loopback, asked as the machine's would be.
+    async fn dns() -> SystemDns {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut buffer = [0; 4096];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+                let answer = answer(&Message::from_vec(&buffer[..length]).unwrap());
+                socket.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+            }
+        });
+        let mut connection = ConnectionConfig::udp();
+        connection.port = address.port();
+        let mut server = NameServerConfig::udp(address.ip());
+        server.connections = vec![connection];
+        let mut config = ResolverConfig::from_name_servers(vec![server]);
+        config.add_search(Name::from_ascii("office.com.").unwrap());
+        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        SystemDns::with_builder(builder, false).unwrap()
+    }
+
+    fn answer(question: &Message) -> Message {
+        let query = &question.queries[0];
+        let mut answer = Message::response(question.metadata.id, question.metadata.op_code);
+        answer.add_query(query.clone());
+        let mut add = |name: &Name, data| answer.answers.push(Record::from_rdata(name.clone(), 60, data));
+        let text = |parts: &[&str]| RData::TXT(TXT::new(parts.iter().map(|&part| part.into()).collect()));
+        match (query.name().to_ascii().as_str(), query.query_type()) {
+            ("a.com.", RecordType::A) => add(query.name(), RData::A(A::new(192, 0, 2, 7))),
+            ("_atproto.a.com.", RecordType::TXT) => {
+                add(query.name(), text(&["did=did:plc:", "abc"]));
+                add(query.name(), text(&["other"]));
+            }
+            ("_atproto.alias.com.", RecordType::TXT) => {
+                let target = Name::from_ascii("_atproto.a.com.").unwrap();
+                add(query.name(), RData::CNAME(CNAME(target.clone())));
+                add(&target, text(&["did=did:web:a.com"]));
+            }
+            // What a search domain would complete a name to.
+            ("gone.com.office.com.", RecordType::A) => add(query.name(), RData::A(A::new(10, 0, 0, 1))),
+            ("broken.com." | "_atproto.broken.com.", _) => {
+                answer.metadata.response_code = ResponseCode::ServFail;
+            }
+            ("a.com.", _) => {}
+            _ => answer.metadata.response_code = ResponseCode::NXDomain,
+        }
+        answer
+    }
+
+    #[tokio::test]
+    async fn names_have_addresses_or_none_or_nobody_knows() {
+        let dns = dns().await;
+        assert_eq!(dns.addresses("a.com").await, Ok(vec!["192.0.2.7".parse().unwrap()]));
+        assert_eq!(dns.addresses("gone.com").await, Err(LookupError::NoSuchName));
+        assert_eq!(dns.addresses("broken.com").await, Err(LookupError::Failed));
+    }
+
+    #[tokio::test]
+    async fn text_records_are_joined_each_and_their_absence_is_no_error() {
+        let dns = dns().await;
+        assert_eq!(dns.txt("_atproto.a.com").await, Ok(vec!["did=did:plc:abc".into(), "other".into()]));
+        assert_eq!(dns.txt("_atproto.alias.com").await, Ok(vec!["did=did:web:a.com".into()]));
+        assert_eq!(dns.txt("_atproto.gone.com").await, Ok(vec![]));
+        assert_eq!(dns.txt("_atproto.broken.com").await, Err(LookupError::Failed));
+        assert_eq!(dns.txt(&"a".repeat(300)).await, Err(LookupError::Failed));
     }
 }

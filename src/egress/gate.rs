@@ -282,6 +282,20 @@ mod tests {
     }
 
     #[test]
+    fn a_freed_place_is_not_given_to_a_lane_that_has_its_share() {
+        let gate = gate(2, 1, 9, 9);
+        let a = enter_now(&gate, 'a').unwrap();
+        let b = enter_now(&gate, 'b').unwrap();
+        let mut a_waits = enter(&gate, 'a');
+        let mut c_waits = enter(&gate, 'c');
+        drop(b);
+        assert!(poll(&mut a_waits).is_none());
+        assert!(matches!(poll(&mut c_waits), Some(Ok(_))));
+        drop(a);
+        assert!(matches!(poll(&mut a_waits), Some(Ok(_))));
+    }
+
+    #[test]
     fn one_who_gave_up_leaves_no_trace() {
         let gate = gate(1, 1, 2, 2);
         let place = enter_now(&gate, 'a').unwrap();

@@ -116,6 +116,22 @@ async fn the_public_rules_block_loopback_without_sending_anything() {
 }
 
 #[tokio::test]
+async fn the_default_is_the_public_internet_over_tls() {
+    let server = RawServer::saying(PUBLIC, ok("x")).await;
+    let egress = Egress::new(EgressConfig::default()).unwrap();
+    let cases = [
+        ("http://a.com/".to_owned(), BlockReason::Scheme),
+        (format!("https://127.0.0.1:{}/", server.port), BlockReason::Address),
+        (format!("https://localhost:{}/", server.port), BlockReason::Host),
+    ];
+    for (url, reason) in cases {
+        let url = Url::parse(&url).unwrap();
+        assert_eq!(egress.get(get(&url)).await, Err(EgressError::Blocked(reason)), "{url}");
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[tokio::test]
 async fn a_private_network_may_be_reached_when_the_operator_allows_it() {
     let server = RawServer::saying(PRIVATE, ok("pds")).await;
     let egress = Egress::new(EgressConfig { allow_private_network: true }).unwrap();

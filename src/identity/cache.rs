@@ -236,3 +236,68 @@ where
         self.shared.flights().remove(&self.key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGES: Ages = Ages {
+        fresh: Duration::from_secs(60),
+        stale: Duration::from_secs(600),
+        refused: Duration::from_secs(30),
+        trouble: Duration::from_secs(10),
+        between_refreshes: Duration::from_secs(10),
+    };
+
+    fn cache() -> Cache<u8, u8> {
+        Cache::new(1000, |_, _| 1, AGES, Clock::manual(1_700_000_000))
+    }
+
+    #[tokio::test]
+    async fn a_fetch_that_starts_after_another_landed_uses_what_that_one_brought() {
+        let cache = cache();
+        assert_eq!(cache.get(&1, Want::Known, async { Ok(7) }).await, Ok(7));
+        // Whoever looked before the first landed, and asks for a fetch after.
+        let mut late = cache.join(&1, Want::Known, async { Ok(8) }).unwrap();
+        assert_eq!(*late.wait_for(Option::is_some).await.unwrap(), Some(Ok(7)));
+    }
+
+    #[tokio::test]
+    async fn a_fetch_that_panics_is_over() {
+        let cache = cache();
+        let broken = cache.get(&1, Want::Known, async { panic!("a fetch of a test") }).await;
+        assert_eq!(broken, Err(IdentityError::Busy));
+        assert_eq!(cache.get(&1, Want::Known, async { Ok(7) }).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn being_busy_is_not_remembered() {
+        let cache = cache();
+        let busy = cache.get(&1, Want::Known, async { Err(IdentityError::Busy) }).await;
+        assert_eq!(busy, Err(IdentityError::Busy));
+        assert_eq!(cache.get(&1, Want::Known, async { Ok(7) }).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn fetches_under_way_are_bounded_and_known_answers_are_still_given() {
+        let cache: Cache<usize, u8> = Cache::new(1000, |_, _| 1, AGES, Clock::manual(1_700_000_000));
+        assert_eq!(cache.get(&0, Want::Known, async { Ok(7) }).await, Ok(7));
+        for key in 1..=MAX_FLIGHTS {
+            cache.join(&key, Want::Known, std::future::pending()).unwrap();
+        }
+        let over = cache.get(&(MAX_FLIGHTS + 1), Want::Known, async { Ok(8) }).await;
+        assert_eq!(over, Err(IdentityError::Busy));
+        assert_eq!(cache.get(&0, Want::Known, async { Ok(8) }).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_failures_does_not_push_out_what_is_known() {
+        let cache: Cache<usize, u8> = Cache::new(2, |_, _| 1, AGES, Clock::manual(1_700_000_000));
+        assert_eq!(cache.get(&0, Want::Known, async { Ok(7) }).await, Ok(7));
+        for key in 1..500 {
+            let none = cache.get(&key, Want::Known, async { Err(IdentityError::NotFound) }).await;
+            assert_eq!(none, Err(IdentityError::NotFound));
+        }
+        assert_eq!(cache.get(&0, Want::Known, async { Ok(8) }).await, Ok(7));
+    }
+}

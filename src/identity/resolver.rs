@@ -109,9 +109,9 @@ impl Resolver {
     }
 
     async fn points_back(&self, did: &Did, handle: &Handle) -> Result<bool, IdentityError> {
-        let names = |document: &DidDocument| document.handle.as_ref() == Some(handle);
+        let names = |document: &Arc<DidDocument>| document.handle.as_ref() == Some(handle);
         // The document that is known may be from before the account took the handle.
-        Ok(names(&*self.document(did).await?) || names(&*self.refresh(did).await?))
+        Ok(names(&self.document(did).await?) || names(&self.refresh(did).await?))
     }
 
     async fn fetch_document(&self, did: &Did, want: Want) -> Result<Arc<DidDocument>, IdentityError> {

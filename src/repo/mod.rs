@@ -19,6 +19,9 @@ mod rev_floor;
 mod tid;
 pub mod writer;
 
+#[cfg(test)]
+mod tampering;
+
 pub use car::{InvalidCar, MAX_CAR_BYTES};
 pub use cid::{blob_cid, cid_from_text, record_cid};
 pub use commit::InvalidCommit;

@@ -13,7 +13,6 @@ use serde_json::json;
 use crate::auth::AuthError;
 use crate::policy::Refusal;
 use crate::registry::RegistryError;
-use crate::sandbox::Lost;
 use crate::workers::{NotRun, PrepareError};
 
 use super::request_id::RequestId;
@@ -144,7 +143,7 @@ impl From<NotRun> for XrpcError {
                 format!("no room to run this now; retry in {} s", retry_after.as_secs().max(1)),
                 retry_after,
             ),
-            NotRun::Lost(Lost) => {
+            NotRun::Lost(_) => {
                 XrpcError::overloaded("the run was lost; it may be tried again", Duration::from_secs(1))
             }
         }

@@ -2,6 +2,7 @@
 
 // The shared helpers are `pub` for their sibling modules; a test binary exports nothing.
 #![allow(unreachable_pub)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
 
 mod cli;
 mod dependencies;

@@ -168,7 +168,8 @@ impl World {
 
     /// A fresh token of `caller` for one call.
     pub fn token(&self, caller: &Caller) -> String {
-        ServiceToken::new(caller.did.clone(), &self.service_did, "at.functions.run", &Clock::system())
+        ServiceToken::new(&caller.did, &self.service_did, "at.functions.run", Clock::system().unix_seconds())
+            .id(format!("{:x}", getrandom::u64().unwrap()))
             .sign(&caller.key)
     }
 

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use wasmparser::{
-    CompositeInnerType, DataKind, ElementItems, FunctionBody, Payload, SectionLimited, TypeSectionReader,
+    CompositeInnerType, DataKind, ElementItems, FunctionBody, Operator, Payload, SectionLimited,
+    TypeSectionReader,
 };
 
 use super::Refusal;
@@ -15,8 +16,10 @@ use super::Refusal;
 pub enum Bound {
     /// Bytes of one function's body. Register allocation is not linear in these.
     BodyBytes,
-    /// Targets of all `br_table` together; each is an edge for the compiler.
-    BranchTargets,
+    /// What the control flow of all functions together costs the compiler, in units of some 10 ns as
+    /// measured with wasmtime 48. It is all but linear: twice the branches or loops in one function take
+    /// four times as long, and so do twice the locals in loops within loops. See [`Shape`].
+    ControlFlow,
     /// Data segments.
     DataSegments,
     /// Entries of all element segments together.
@@ -54,7 +57,7 @@ impl Bound {
     pub fn limit(self) -> usize {
         match self {
             Bound::BodyBytes => 256 * 1024,
-            Bound::BranchTargets => 100_000,
+            Bound::ControlFlow => 400_000_000,
             Bound::DataSegments => 10_000,
             Bound::ElementEntries => 20_000,
             Bound::Exports => 1_000,
@@ -82,7 +85,9 @@ impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Bound::BodyBytes => "bytes in one function",
-            Bound::BranchTargets => "br_table targets",
+            Bound::ControlFlow => {
+                "units of control flow (branches and loops, counted more the more one function has)"
+            }
             Bound::DataSegments => "data segments",
             Bound::ElementEntries => "element segment entries",
             Bound::Exports => "exports",
@@ -105,7 +110,7 @@ impl fmt::Display for Bound {
 /// What has been counted so far.
 #[derive(Default)]
 pub(super) struct Tally {
-    branch_targets: usize,
+    control_flow: usize,
     locals: usize,
 }
 
@@ -139,10 +144,63 @@ impl Tally {
         Bound::TotalLocals.check(self.locals)
     }
 
-    /// Counts the targets of one `br_table`, its default among them.
-    pub(super) fn branch_targets(&mut self, targets: u32) -> Result<(), Refusal> {
-        self.branch_targets = self.branch_targets.saturating_add(targets as usize + 1);
-        Bound::BranchTargets.check(self.branch_targets)
+    /// Counts what a function's control flow costs.
+    pub(super) fn shape(&mut self, shape: &Shape) -> Result<(), Refusal> {
+        self.control_flow = self.control_flow.saturating_add(shape.cost());
+        Bound::ControlFlow.check(self.control_flow)
+    }
+}
+
+/// The control flow of one function.
+pub(super) struct Shape {
+    locals: usize,
+    branches: usize,
+    loops: usize,
+    /// For each block around the current place, whether it is a loop.
+    around: Vec<bool>,
+    loops_around: usize,
+    deepest: usize,
+}
+
+impl Shape {
+    /// The shape of a function with so many locals, parameters among them.
+    pub(super) fn new(locals: u32) -> Shape {
+        let locals = locals as usize;
+        Shape { locals, branches: 0, loops: 0, around: Vec::new(), loops_around: 0, deepest: 0 }
+    }
+
+    /// Takes in the next operator, of a function that is valid up to here.
+    pub(super) fn operator(&mut self, operator: &Operator<'_>) {
+        match operator {
+            Operator::Block { .. } => self.around.push(false),
+            Operator::Loop { .. } => {
+                self.around.push(true);
+                self.loops += 1;
+                self.loops_around += 1;
+                self.deepest = self.deepest.max(self.loops_around);
+            }
+            Operator::If { .. } => {
+                self.around.push(false);
+                self.branches += 1;
+            }
+            Operator::End => {
+                // The last one ends the function itself, which is not in the list.
+                if self.around.pop() == Some(true) {
+                    self.loops_around -= 1;
+                }
+            }
+            Operator::Br { .. } | Operator::BrIf { .. } => self.branches += 1,
+            Operator::BrTable { targets } => self.branches += targets.len() as usize + 1,
+            _ => {}
+        }
+    }
+
+    /// Fitted to what hostile functions took to compile. A loop costs as much as three branches, since
+    /// it checks the epoch.
+    fn cost(&self) -> usize {
+        let flow = self.branches.saturating_add(3 * self.loops);
+        let carried = self.deepest.saturating_mul(self.locals);
+        flow.saturating_mul(flow).saturating_add(carried.saturating_mul(carried) / 200)
     }
 }
 

@@ -11,12 +11,11 @@ mod refusal;
 
 use wasmparser::types::Types;
 use wasmparser::{
-    FuncValidatorAllocations, FunctionBody, Operator, Parser, Payload, TypeRef, ValidPayload, Validator,
-    WasmFeatures,
+    FuncValidatorAllocations, FunctionBody, Parser, Payload, TypeRef, ValidPayload, Validator, WasmFeatures,
 };
 
 use crate::lexicon::Mode;
-use bounds::Tally;
+use bounds::{Shape, Tally};
 
 pub use bounds::Bound;
 pub use exports::ExportKind;
@@ -130,17 +129,17 @@ fn check_body(
     let mut reader = body.get_binary_reader();
     function.read_locals(&mut reader)?;
     reader.set_features(FEATURES);
+    let mut shape = Shape::new(function.len_locals());
     while !reader.eof() {
         let offset = reader.original_position();
         let operator = reader.peek_operator(&function.visitor(offset))?;
-        if let Operator::BrTable { targets } = &operator {
-            tally.branch_targets(targets.len())?;
-        }
         reader.visit_operator(&mut function.visitor(offset))??;
+        shape.operator(&operator);
         Bound::Nesting.check(function.control_stack_height() as usize)?;
     }
     let end = reader.original_position();
-    Ok(reader.finish_expression(&function.visitor(end))?)
+    reader.finish_expression(&function.visitor(end))?;
+    tally.shape(&shape)
 }
 
 fn initial_bytes(types: &Types) -> Result<u64, Refusal> {

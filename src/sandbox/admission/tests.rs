@@ -251,11 +251,28 @@ fn too_much_of_anything_is_refused_before_it_is_compiled() {
         ),
         (Bound::BodyBytes, body(&repeat("nop ", 262_144)), 262_146),
         (Bound::Nesting, body(&format!("{}{}", repeat("block ", 1_024), repeat("end ", 1_024))), 1_025),
-        (Bound::BranchTargets, body(&format!("(br_table {} (i32.const 0))", repeat("0 ", 100_001))), 100_001),
+        (Bound::ControlFlow, body(&repeat("loop end ", 6_667)), 20_001 * 20_001),
         (
-            Bound::BranchTargets,
-            body(&repeat(&format!("(block (br_table {} (i32.const 0)))", repeat("0 ", 10_001)), 10)),
-            100_010,
+            Bound::ControlFlow,
+            with(&repeat(&format!("(func {})", repeat("loop end ", 1_000)), 45)),
+            405_000_000,
+        ),
+        (Bound::ControlFlow, body(&repeat("(if (i32.const 0) (then))", 20_001)), 20_001 * 20_001),
+        (Bound::ControlFlow, body(&repeat("(block (br_if 0 (i32.const 0)))", 20_001)), 20_001 * 20_001),
+        (
+            Bound::ControlFlow,
+            body(&format!("(br_table {} (i32.const 0))", repeat("0 ", 20_001))),
+            20_001 * 20_001,
+        ),
+        (
+            Bound::ControlFlow,
+            body(&format!(
+                "(local {}) {} {}",
+                repeat("i32 ", 4_000),
+                repeat("loop ", 100),
+                repeat("end ", 100)
+            )),
+            300 * 300 + 400_000 * (400_000 / 200),
         ),
     ];
     for (bound, text, found) in cases {

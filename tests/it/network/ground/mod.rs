@@ -45,7 +45,7 @@ fn blocks_of(mut car: &[u8]) -> HashMap<Cid, Vec<u8>> {
 /// Takes the next part of a CAR file, which is led by its length as a variable-length integer.
 fn take_section<'a>(car: &mut &'a [u8]) -> Option<&'a [u8]> {
     let digits = car.iter().position(|byte| byte & 0x80 == 0)? + 1;
-    let length = car[..digits].iter().rev().fold(0, |length, byte| length << 7 | usize::from(byte & 0x7f));
+    let length = car[..digits].iter().rev().fold(0, |length, byte| (length << 7) | usize::from(byte & 0x7f));
     let (section, rest) = car[digits..].split_at(length);
     *car = rest;
     Some(section)

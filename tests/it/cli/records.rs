@@ -1,0 +1,151 @@
+//! `list`, `describe`, `delete`.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+#[tokio::test]
+async fn list_shows_every_page_of_an_accounts_functions() {
+    let pds = pds().await;
+    let record = |rkey: &str, value: Value| json!({"uri": format!("at://{AUTHOR}/at.functions.metadata/{rkey}"), "cid": "bafy", "value": value});
+    let first = json!({"cursor": "next", "records": [record("a", json!({
+        "name": "alpha", "version": "1.0.0", "mode": "pure-v1", "code": {"size": 2048},
+    }))]});
+    let second = json!({"records": [
+        record("b", json!({"name": "be\u{1b}[2Jta", "public": false, "weight": 0.5})),
+        record("c", json!("no object")),
+    ]});
+    let path = format!(
+        "/xrpc/com.atproto.repo.listRecords?repo={}&collection=at.functions.metadata&limit=100",
+        AUTHOR.replace(':', "%3A")
+    );
+    pds.on(&path, answer(200, &first)).on(&format!("{path}&cursor=next"), answer(200, &second));
+    // A list needs no password.
+    let (code, stdout, stderr) = run(as_author(&pds, &["list"]).env_remove("AT_FUNCTIONS_PASSWORD")).await;
+    assert_eq!(code, 0, "{stderr}");
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert_eq!(lines.len(), 4, "{stdout}");
+    assert!(lines[0].starts_with("NAME"), "{stdout}");
+    let cells = |line: &str| {
+        line.split("  ").map(str::trim).filter(|c| !c.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        cells(lines[1]),
+        ["alpha", "1.0.0", "pure-v1", "2.0 KiB", "all", &format!("at://{AUTHOR}/at.functions.metadata/a")]
+    );
+    assert_eq!(cells(lines[2])[..5], [r"be\u{1b}[2Jta", "?", "?", "?", "granted"]);
+    assert!(stderr.starts_with("unproved: "), "{stderr}");
+
+    let (code, stdout, stderr) = run(&mut as_author(&pds, &["list", AUTHOR, "--json"])).await;
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let told: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(
+        (&told["repo"], &told["verified"], &told["complete"]),
+        (&json!(AUTHOR), &json!(false), &json!(true))
+    );
+    assert_eq!(told["functions"].as_array().unwrap().len(), 3);
+    assert_eq!(told["functions"][1]["record"]["weight"], 0.5);
+}
+
+#[tokio::test]
+async fn a_listing_that_never_ends_is_cut_and_said_to_be() {
+    let pds = pds().await;
+    let page = |cursor: &str| json!({"cursor": cursor, "records": [{"uri": "at://x", "cid": "bafy", "value": {"name": cursor}}]});
+    let path = format!(
+        "/xrpc/com.atproto.repo.listRecords?repo={}&collection=at.functions.metadata&limit=100",
+        AUTHOR.replace(':', "%3A")
+    );
+    pds.on("/xrpc/com.atproto.repo.listRecords", answer(200, &page("even")));
+    pds.on(&format!("{path}&cursor=even"), answer(200, &page("odd")));
+    let (code, stdout, _) = run(&mut as_author(&pds, &["list", "--json"])).await;
+    assert_eq!(code, 0);
+    let told: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(told["complete"], false);
+    assert_eq!(told["functions"].as_array().unwrap().len(), 50);
+}
+
+#[tokio::test]
+async fn a_handle_that_its_did_does_not_claim_back_leads_nowhere() {
+    let pds = pds().await;
+    let list = |handle: &str| {
+        let mut command = program(&["list", handle, "--pds", &pds.url()]);
+        command.env("AT_FUNCTIONS_PLC_URL", pds.url());
+        command
+    };
+    pds.on("/xrpc/com.atproto.repo.listRecords", answer(200, &json!({"records": []})));
+    let (code, stdout, stderr) = run(&mut list("alice.test")).await;
+    assert_eq!((code, stdout), (0, format!("{AUTHOR} has no functions\n")), "{stderr}");
+    let (code, _, stderr) = run(&mut list("mallory.test")).await;
+    assert_eq!(code, 1);
+    assert!(stderr.contains("does not claim this handle back"), "{stderr}");
+}
+
+#[tokio::test]
+async fn describe_shows_a_record_and_says_that_it_is_unverified() {
+    let pds = pds().await;
+    let (code, stdout, stderr) = run(&mut as_author(&pds, &["describe", FUNCTION])).await;
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.starts_with(&format!("{FUNCTION}\n  name      echo\n")), "{stdout}");
+    assert!(stderr.starts_with("unverified: as 127.0.0.1"), "{stderr}");
+    let (code, stdout, _) = run(&mut as_author(&pds, &["describe", FUNCTION, "--json"])).await;
+    assert_eq!(code, 0);
+    assert_eq!(
+        serde_json::from_str::<Value>(&stdout).unwrap(),
+        json!({"uri": FUNCTION, "cid": "bafyrecord", "verified": false, "record": {"name": "echo", "version": "1.0.0"}})
+    );
+    pds.on(
+        "/xrpc/com.atproto.repo.getRecord",
+        answer(400, &json!({"error": "RecordNotFound", "message": "Could not locate record"})),
+    );
+    let (code, _, stderr) = run(&mut as_author(&pds, &["describe", FUNCTION])).await;
+    assert_eq!(code, 1);
+    assert!(stderr.contains("Could not locate record") && stderr.contains("at-functions list"), "{stderr}");
+}
+
+#[tokio::test]
+async fn delete_removes_the_version_that_it_looked_at() {
+    let pds = pds().await;
+    // Older PDSes answer with nothing at all.
+    pds.on("/xrpc/com.atproto.repo.deleteRecord", Answer(200, Vec::new(), Vec::new()));
+    for target in ["echo", FUNCTION, "at://alice.test/at.functions.metadata/echo"] {
+        let (code, stdout, stderr) = run(&mut as_author(&pds, &["delete", target, "--yes", "--json"])).await;
+        assert_eq!(code, 0, "{stderr}");
+        assert_eq!(
+            serde_json::from_str::<Value>(&stdout).unwrap(),
+            json!({"uri": FUNCTION, "cid": "bafyrecord", "deleted": true})
+        );
+    }
+    let deletions: Vec<Value> = pds
+        .all_seen()
+        .iter()
+        .filter(|seen| seen.path == "/xrpc/com.atproto.repo.deleteRecord")
+        .map(|seen| {
+            assert_eq!(seen.header("authorization"), Some("Bearer session-token"));
+            seen.json()
+        })
+        .collect();
+    let expected = json!({"repo": AUTHOR, "collection": "at.functions.metadata", "rkey": "echo", "swapRecord": "bafyrecord"});
+    assert_eq!(deletions, vec![expected; 3]);
+}
+
+#[tokio::test]
+async fn delete_does_nothing_that_was_not_confirmed_or_is_not_ones_own() {
+    let pds = pds().await;
+    let (code, _, stderr) = run(&mut as_author(&pds, &["delete", "echo"])).await;
+    assert_eq!(code, 2);
+    assert!(stderr.contains("--yes"), "{stderr}");
+    for foreign in
+        ["at://did:web:other.com/at.functions.metadata/echo", "at://bob.test/at.functions.metadata/echo"]
+    {
+        let (code, _, stderr) = run(&mut as_author(&pds, &["delete", foreign, "--yes"])).await;
+        assert_eq!(code, 2);
+        assert!(stderr.contains("not in your repo"), "{stderr}");
+    }
+    pds.on(
+        "/xrpc/com.atproto.repo.getRecord",
+        answer(400, &json!({"error": "RecordNotFound", "message": "no"})),
+    );
+    let (code, _, _) = run(&mut as_author(&pds, &["delete", "echo", "--yes"])).await;
+    assert_eq!(code, 1);
+    assert!(!pds.paths().contains(&"/xrpc/com.atproto.repo.deleteRecord".to_owned()));
+}
