@@ -10,7 +10,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
-use crate::workers::WorkerStats;
+use crate::workers::Stats;
 
 const CALLS: &str = "at_functions_calls_total";
 const CALL_SECONDS: &str = "at_functions_call_seconds";
@@ -40,7 +40,7 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     describe_histogram!(CALL_SECONDS, "Seconds from a call's head to its answer");
     describe_gauge!("at_functions_runs", "Guests running now");
     describe_gauge!("at_functions_runs_waiting", "Runs waiting for a slot or for memory");
-    describe_gauge!("at_functions_compiles", "Modules being compiled now");
+    describe_gauge!("at_functions_modules_preparing", "Modules being fetched or compiled, or waiting to be");
     describe_gauge!("at_functions_memory_reserved_bytes", "Memory reserved by running guests");
     Ok(handle)
 }
@@ -52,9 +52,9 @@ pub fn count_call(decided: &'static str, took: Duration) {
 }
 
 /// Records the pool's state, when it is asked for.
-pub fn record_workers(stats: &WorkerStats) {
-    gauge!("at_functions_runs").set(stats.running as f64);
-    gauge!("at_functions_runs_waiting").set(stats.waiting as f64);
-    gauge!("at_functions_compiles").set(stats.compiling as f64);
+pub fn record_workers(stats: &Stats) {
+    gauge!("at_functions_runs").set(stats.runs as f64);
+    gauge!("at_functions_runs_waiting").set(stats.waiting_runs as f64);
+    gauge!("at_functions_modules_preparing").set(stats.preparing as f64);
     gauge!("at_functions_memory_reserved_bytes").set(stats.memory_reserved_bytes as f64);
 }

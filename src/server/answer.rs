@@ -67,7 +67,10 @@ pub(super) fn respond(completion: &Completion, function: &Cid, cache: CacheState
             host_calls: completion.usage.host_calls,
             input_bytes: completion.usage.input_bytes,
             output_bytes: completion.usage.output_bytes,
-            cache: cache.as_str(),
+            cache: match cache {
+                CacheState::Cold => "cold",
+                CacheState::Warm => "warm",
+            },
         },
     };
     let body = serde_json::to_vec(&answer).unwrap_or_default();

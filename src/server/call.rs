@@ -1,5 +1,7 @@
 //! One call of `at.functions.run`, from its head to its answer.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::{Request, header};
@@ -10,6 +12,7 @@ use crate::policy::Caller;
 use crate::registry::Function;
 use crate::sandbox::{Job, Limits, NoDoor, Owner};
 use crate::telemetry;
+use crate::workers::Prepare;
 
 use super::deadline::Deadline;
 use super::envelope::RunRequest;
@@ -117,16 +120,20 @@ async fn attempt(
     // The blob is confirmed with its author's PDS once an hour, also when its artifact is at hand.
     let code = deadline.bound(service.registry.code(&function), late).await?;
     let metadata = &function.metadata;
-    let (artifact, cache) = service
-        .workers
-        .prepare(metadata.code.cid, metadata.mode, deadline.answer_by(), || std::future::ready(Ok(code)))
-        .await?;
+    let owner: Arc<str> = function.author.as_str().into();
+    let prepare = Prepare {
+        cid: metadata.code.cid,
+        mode: metadata.mode,
+        author: Arc::clone(&owner),
+        deadline: deadline.answer_by(),
+    };
+    let (artifact, cache) = service.workers.prepare(prepare, || std::future::ready(Ok(code))).await?;
     let job = Job {
         artifact,
-        owner: Owner { name: function.author.as_str().into(), public: metadata.public },
+        owner: Owner { name: owner, public: metadata.public },
         input: bytes.slice_ref(request.input.get().as_bytes()),
         limits: limits(service, &function),
-        door: std::sync::Arc::new(NoDoor),
+        door: Arc::new(NoDoor),
     };
     let completion = service.workers.run(job, deadline.answer_by()).await?;
     let outcome = completion.outcome();

@@ -114,23 +114,19 @@ impl From<RegistryError> for XrpcError {
 
 impl From<PrepareError<RegistryError>> for XrpcError {
     fn from(error: PrepareError<RegistryError>) -> XrpcError {
+        let message = error.to_string();
         match error {
-            PrepareError::Code(error) => error.into(),
+            PrepareError::Busy { retry_after }
+            | PrepareError::Compiling { retry_after }
+            | PrepareError::Lost { retry_after } => XrpcError::overloaded(message, retry_after),
+            PrepareError::Fetch(error) => RegistryError::clone(&error).into(),
+            PrepareError::Fetching { .. } => {
+                XrpcError::new(StatusCode::GATEWAY_TIMEOUT, "RepoTimeout", message)
+            }
             PrepareError::Refused(refusal) => XrpcError::new(
                 StatusCode::BAD_REQUEST,
                 "InvalidFunction",
                 format!("the service does not run this module: {refusal}"),
-            ),
-            PrepareError::Compiling { retry_after } => XrpcError::overloaded(
-                format!("the function is being compiled; retry in {} s", retry_after.as_secs().max(1)),
-                retry_after,
-            ),
-            PrepareError::Busy { retry_after } => XrpcError::overloaded(
-                format!(
-                    "too many functions wait to be compiled; retry in {} s",
-                    retry_after.as_secs().max(1)
-                ),
-                retry_after,
             ),
         }
     }
@@ -139,12 +135,12 @@ impl From<PrepareError<RegistryError>> for XrpcError {
 impl From<NotRun> for XrpcError {
     fn from(error: NotRun) -> XrpcError {
         match error {
-            NotRun::Busy { retry_after } => XrpcError::overloaded(
-                format!("no room to run this now; retry in {} s", retry_after.as_secs().max(1)),
-                retry_after,
-            ),
-            NotRun::Lost(_) => {
-                XrpcError::overloaded("the run was lost; it may be tried again", Duration::from_secs(1))
+            NotRun::Busy { retry_after } => XrpcError::overloaded(error.to_string(), retry_after),
+            // A limit of memory above the whole budget is refused at the start of the service.
+            NotRun::OverBudget => XrpcError::overloaded(error.to_string(), Duration::from_secs(60)),
+            NotRun::Lost(lost) => {
+                tracing::error!(%lost, "a run has no outcome");
+                XrpcError::overloaded("the run was lost; retry in 1 s", Duration::from_secs(1))
             }
         }
     }

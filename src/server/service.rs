@@ -15,7 +15,7 @@ use crate::policy::Policy;
 use crate::registry::Registry;
 use crate::repo::RevFloor;
 use crate::sandbox::{ThreadSandbox, ThreadSandboxConfig};
-use crate::workers::{WorkerStats, Workers, WorkersConfig};
+use crate::workers::{Stats, Workers, WorkersConfig};
 
 use super::issuers::ResolvedIssuers;
 
@@ -37,15 +37,18 @@ impl Service {
     pub fn start(config: &Config, clock: Clock) -> Result<Arc<Service>, StartError> {
         let key = service_key::load_or_create(&config.data_dir).map_err(StartError::of)?;
         let revs = RevFloor::open(&config.data_dir.join("revs.redb")).map_err(StartError::of)?;
-        let egress = Egress::new(EgressConfig { allow_private_network: config.allow_private_network })
-            .map_err(StartError::of)?;
+        // Two ways out, so that what authors' hosts do to the one (their queues, their wish to be left
+        // alone, a DID document that names the PLC directory as its PDS) does not reach the other.
+        let way_out = EgressConfig { allow_private_network: config.allow_private_network };
+        let to_identities = Egress::new(way_out).map_err(StartError::of)?;
+        let to_repos = Egress::new(way_out).map_err(StartError::of)?;
         let resolver = Arc::new(Resolver::new(
             ResolverConfig {
                 plc_url: config.plc_url.clone(),
                 handle_resolver: config.handle_resolver.clone(),
                 allow_localhost: config.allow_private_network,
             },
-            egress.clone(),
+            to_identities,
             clock.clone(),
         ));
         let endpoint = Url::parse(&config.hostname.origin()).map_err(StartError::of)?;
@@ -77,7 +80,7 @@ impl Service {
             max_memory_mb: config.max_memory_mb,
             max_payload_bytes: config.max_payload_bytes,
             policy: Policy::new(config.anonymous),
-            registry: Registry::new(resolver, egress, Arc::new(revs), clock, config.record_ttl),
+            registry: Registry::new(resolver, to_repos, Arc::new(revs), clock, config.record_ttl),
             verifier,
             workers,
         }))
@@ -86,7 +89,7 @@ impl Service {
 
 impl Service {
     /// The state of the pool that runs guests.
-    pub fn worker_stats(&self) -> WorkerStats {
+    pub fn worker_stats(&self) -> Stats {
         self.workers.stats()
     }
 }
