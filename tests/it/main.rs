@@ -14,4 +14,5 @@ mod links;
 mod network;
 mod registry;
 mod sandbox;
+mod settings;
 mod world;
