@@ -1,0 +1,290 @@
+//! From a CID to an artifact: fetched once, compiled once, remembered.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ipld_core::cid::Cid;
+use moka::sync::Cache;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::flights::Flights;
+use super::{RETRY_AFTER, Workers, WorkersConfig};
+use crate::lexicon::Mode;
+use crate::sandbox::{Artifact, CompileError, Refusal, Sandbox};
+
+/// Refusals that are remembered; each is some hundred bytes.
+const MAX_REFUSALS: u64 = 10_000;
+/// What an artifact weighs at least. Each keeps a file descriptor and some mappings, of which there
+/// are only so many, however small it is.
+const LEAST_WEIGHT: usize = 512 * 1024;
+
+/// What is to be prepared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepare {
+    /// The CID of the module's bytes.
+    pub cid: Cid,
+    /// How the module is to be judged and compiled.
+    pub mode: Mode,
+    /// On whose account the bytes are fetched: those who ask for the same bytes of the same author
+    /// share one fetch. One author's slow or broken server is not another's, even of the same bytes.
+    pub author: Arc<str>,
+    /// Until when the caller waits. The work goes on without it.
+    pub deadline: Instant,
+}
+
+/// Where an artifact came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheState {
+    /// It had to be compiled, or was being.
+    Cold,
+    /// It was there.
+    Warm,
+}
+
+/// Why there is no artifact. `E` is the error of the caller's own fetch.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PrepareError<E> {
+    /// Too many modules are being prepared, on the whole or for this author.
+    #[error("too many modules are being prepared; retry in {} s", retry_after.as_secs())]
+    Busy {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The module is still being compiled.
+    #[error("the function is being compiled; retry in {} s", retry_after.as_secs())]
+    Compiling {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The bytes could not be had.
+    #[error("the code cannot be fetched")]
+    Fetch(Arc<E>),
+    /// The bytes did not arrive in time.
+    #[error("the code is still being fetched; retry in {} s", retry_after.as_secs())]
+    Fetching {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The compiler failed for a reason of its own.
+    #[error("the function could not be compiled; retry in {} s", retry_after.as_secs())]
+    Lost {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The module breaks a rule, and always will.
+    #[error(transparent)]
+    Refused(Refusal),
+}
+
+impl Workers {
+    /// Gives the artifact of a module, fetching it with `code` and compiling it if need be.
+    ///
+    /// `code` must give only bytes whose hash is the CID: the artifact is anyone's who asks for that
+    /// CID. It is called at most once, and not at all when the artifact is there or somebody else is
+    /// at it; it runs to its end even if this future is dropped, so it should have a time limit.
+    pub async fn prepare<F, Fut, E>(
+        &self,
+        prepare: Prepare,
+        code: F,
+    ) -> Result<(Artifact, CacheState), PrepareError<E>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Bytes, E>> + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        let preparations = &self.preparations;
+        let module = Module { cid: prepare.cid, mode: prepare.mode };
+        match preparations.known(&module) {
+            Some(Ok(artifact)) => return Ok((artifact, CacheState::Warm)),
+            Some(Err(refusal)) => return Err(PrepareError::Refused(refusal)),
+            None => {}
+        }
+        let flight = match preparations.compiles.get(&module) {
+            Some(flight) => flight,
+            None => {
+                let fetch = (module, Arc::clone(&prepare.author));
+                preparations.fetches.join(fetch, || {
+                    Arc::clone(preparations).fetch(module, Arc::clone(&prepare.author), code())
+                })
+            }
+        };
+        match tokio::time::timeout_at(prepare.deadline.into(), flight.landed()).await {
+            Ok(Some(Ok(artifact))) => Ok((artifact, CacheState::Cold)),
+            Ok(Some(Err(failed))) => Err(failed.into()),
+            Ok(None) => Err(PrepareError::Lost { retry_after: RETRY_AFTER }),
+            Err(_) if preparations.compiles.get(&module).is_some() => {
+                Err(PrepareError::Compiling { retry_after: RETRY_AFTER })
+            }
+            Err(_) => Err(PrepareError::Fetching { retry_after: RETRY_AFTER }),
+        }
+    }
+}
+
+/// The bytes of a module, and what they are taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Module {
+    cid: Cid,
+    mode: Mode,
+}
+
+type Prepared = Result<Artifact, Failed>;
+
+/// A failure that all who wait for it are told. The fetch's error is of the type of whoever started
+/// it.
+#[derive(Clone)]
+enum Failed {
+    Busy,
+    Fetch(Arc<dyn Any + Send + Sync>),
+    Lost,
+    Refused(Refusal),
+}
+
+impl<E: Send + Sync + 'static> From<Failed> for PrepareError<E> {
+    fn from(failed: Failed) -> PrepareError<E> {
+        match failed {
+            Failed::Busy => PrepareError::Busy { retry_after: RETRY_AFTER },
+            Failed::Fetch(error) => match error.downcast() {
+                Ok(error) => PrepareError::Fetch(error),
+                // Somebody else's fetch, with errors of another type.
+                Err(_) => PrepareError::Lost { retry_after: RETRY_AFTER },
+            },
+            Failed::Lost => PrepareError::Lost { retry_after: RETRY_AFTER },
+            Failed::Refused(refusal) => PrepareError::Refused(refusal),
+        }
+    }
+}
+
+impl From<CompileError> for Failed {
+    fn from(error: CompileError) -> Failed {
+        match error {
+            CompileError::Busy => Failed::Busy,
+            CompileError::Lost => Failed::Lost,
+            CompileError::Refused(refusal) => Failed::Refused(refusal),
+        }
+    }
+}
+
+/// What is being prepared, and what has been.
+pub(super) struct Preparations {
+    sandbox: Arc<dyn Sandbox>,
+    artifacts: Cache<Module, Artifact>,
+    refusals: Cache<Module, Refusal>,
+    fetches: Flights<(Module, Arc<str>), Prepared>,
+    compiles: Flights<Module, Prepared>,
+    places: Arc<Semaphore>,
+    max_places: usize,
+    authors: Arc<Mutex<HashMap<Arc<str>, usize>>>,
+    max_per_author: usize,
+    compile_places: Arc<Semaphore>,
+}
+
+impl Preparations {
+    pub(super) fn new(config: &WorkersConfig, sandbox: Arc<dyn Sandbox>) -> Preparations {
+        let max_places = config.max_preparing.clamp(1, Semaphore::MAX_PERMITS);
+        Preparations {
+            sandbox,
+            artifacts: Cache::builder()
+                .max_capacity(config.artifact_cache_bytes)
+                .weigher(|_, artifact: &Artifact| {
+                    u32::try_from(artifact.bytes().max(LEAST_WEIGHT)).unwrap_or(u32::MAX)
+                })
+                .build(),
+            refusals: Cache::builder().max_capacity(MAX_REFUSALS).time_to_live(config.refusal_ttl).build(),
+            fetches: Flights::new(),
+            compiles: Flights::new(),
+            places: Arc::new(Semaphore::new(max_places)),
+            max_places,
+            authors: Arc::default(),
+            max_per_author: config.max_preparing_per_author.max(1),
+            compile_places: Arc::new(Semaphore::new(config.max_compiles.clamp(1, Semaphore::MAX_PERMITS))),
+        }
+    }
+
+    pub(super) fn under_way(&self) -> usize {
+        self.max_places - self.places.available_permits()
+    }
+
+    pub(super) fn artifacts(&self) -> u64 {
+        self.artifacts.run_pending_tasks();
+        self.artifacts.entry_count()
+    }
+
+    pub(super) fn artifact_bytes(&self) -> u64 {
+        self.artifacts.weighted_size()
+    }
+
+    fn known(&self, module: &Module) -> Option<Result<Artifact, Refusal>> {
+        let artifact = self.artifacts.get(module).map(Ok);
+        artifact.or_else(|| self.refusals.get(module).map(Err))
+    }
+
+    async fn fetch<Fut, E>(self: Arc<Self>, module: Module, author: Arc<str>, code: Fut) -> Prepared
+    where
+        Fut: Future<Output = Result<Bytes, E>>,
+        E: Send + Sync + 'static,
+    {
+        if let Some(known) = self.known(&module) {
+            return known.map_err(Failed::Refused);
+        }
+        let _place = self.place(author).ok_or(Failed::Busy)?;
+        let code = code.await.map_err(|error| Failed::Fetch(Arc::new(error)))?;
+        let compile = self.compiles.join(module, || Arc::clone(&self).compile(module, code));
+        // The place is kept until then: the bytes are.
+        compile.landed().await.unwrap_or(Err(Failed::Lost))
+    }
+
+    async fn compile(self: Arc<Self>, module: Module, code: Bytes) -> Prepared {
+        // Never closed, so there is always a place at last.
+        let _place = self.compile_places.acquire().await.map_err(|_| Failed::Lost)?;
+        if let Some(known) = self.known(&module) {
+            return known.map_err(Failed::Refused);
+        }
+        let compiled = self.sandbox.compile(module.mode, code).await;
+        match &compiled {
+            Ok(artifact) => self.artifacts.insert(module, artifact.clone()),
+            Err(CompileError::Refused(refusal)) => self.refusals.insert(module, refusal.clone()),
+            Err(_) => {}
+        }
+        compiled.map_err(Failed::from)
+    }
+
+    /// A place among those who prepare, if there is one for this author.
+    fn place(&self, author: Arc<str>) -> Option<Place> {
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        let mut authors = lock(&self.authors);
+        let count = authors.entry(Arc::clone(&author)).or_default();
+        if *count >= self.max_per_author {
+            return None;
+        }
+        *count += 1;
+        drop(authors);
+        Some(Place { author, authors: Arc::clone(&self.authors), _place: place })
+    }
+}
+
+struct Place {
+    author: Arc<str>,
+    authors: Arc<Mutex<HashMap<Arc<str>, usize>>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut authors = lock(&self.authors);
+        if let Some(count) = authors.get_mut(&self.author) {
+            *count -= 1;
+            if *count == 0 {
+                authors.remove(&self.author);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // The counts are right after every statement.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
