@@ -6,6 +6,7 @@ mod echo;
 mod fairness;
 mod memory;
 mod time;
+mod workers;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
