@@ -5,6 +5,7 @@ mod determinism;
 mod echo;
 mod fairness;
 mod memory;
+mod mutants;
 mod time;
 mod workers;
 
