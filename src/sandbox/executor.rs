@@ -7,7 +7,7 @@
 //! The queue has three lanes. Runs that were canceled come first, to be cleared away. Then runs that
 //! have not had a turn yet, or were just answered by the host: most end within that one turn, so they
 //! must not wait for all the long ones. Then the long ones, in rotation; one of them gets a turn after
-//! at most [`QUICK_IN_A_ROW`] quick ones, so that a flood of short runs cannot stop them.
+//! at most `QUICK_IN_A_ROW` quick ones, so that a flood of short runs cannot stop them.
 
 use std::collections::VecDeque;
 use std::io;

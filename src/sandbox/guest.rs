@@ -1,5 +1,6 @@
 //! One guest: what its store holds, when it is stopped, and why it ended.
 
+use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -127,7 +128,78 @@ fn describe(trap: Trap, error: &wasmtime::Error) -> String {
 
 /// A function's name, readable and short.
 fn shown(name: &str) -> String {
-    const LONGEST: usize = 80;
-    let name = format!("{:#}", rustc_demangle::demangle(name));
-    name.chars().take(LONGEST).flat_map(char::escape_debug).collect()
+    let mut text = Short(String::new());
+    // The error says that there was more of it. A name may be made to unfold into megabytes.
+    let _ = write!(text, "{:#}", rustc_demangle::demangle(name));
+    text.0
+}
+
+/// Takes the first characters that are written to it, escaped where they would not print.
+struct Short(String);
+
+impl fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        const LONGEST: usize = 80;
+        for char in text.chars() {
+            if self.0.len() >= LONGEST {
+                return Err(fmt::Error);
+            }
+            self.0.extend(char.escape_debug());
+        }
+        Ok(())
+    }
+}
+
+/// Whether an error is the machine's, out of memory or the like, and not about a module.
+pub(super) fn is_the_machines(error: &wasmtime::Error) -> bool {
+    error.is::<std::io::Error>() || error.is::<rustix::io::Errno>() || error.is::<wasmtime::OutOfMemory>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `f::<T0, T1, ...>` of crate `a`, where each type is a pair of the one before it (RFC 2603).
+    fn unfolding(levels: usize) -> String {
+        const DIGITS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        let mut name = String::from("INvC1a1f");
+        let mut last = name.len();
+        name += "TuuE";
+        for _ in 0..levels {
+            let before = last - 1;
+            last = name.len();
+            let digits = [before / 62, before % 62].map(|digit| char::from(DIGITS[digit]));
+            let back = format!("B{}{}_", digits[0], digits[1]);
+            name += &format!("T{back}{back}E");
+        }
+        format!("_R{name}E")
+    }
+
+    #[test]
+    fn names_are_demangled_and_cut() {
+        assert_eq!(shown("_RNvC6_123foo3bar"), "123foo::bar");
+        assert_eq!(shown("_ZN4core9panicking5panic17h0123456789abcdefE"), "core::panicking::panic");
+        assert_eq!(shown(&"\u{7}".repeat(100)), "\\u{7}".repeat(16));
+    }
+
+    #[test]
+    fn a_name_that_unfolds_into_megabytes_is_cut_while_it_is_written() {
+        let name = unfolding(30);
+        assert!(name.len() < 400);
+        assert!(rustc_demangle::demangle(&name).to_string().len() > 500_000);
+        assert_eq!(
+            shown(&name),
+            format!(
+                "a::f::<{}",
+                &"((), ()), (((), ()), ((), ())), ((((), ()), ((), ())), (((), ()), ((), ())))), ((((("[..73]
+            )
+        );
+    }
+
+    #[test]
+    fn errors_of_the_machine_are_told_from_those_of_a_module() {
+        let out_of_memory = wasmtime::Error::from(std::io::Error::from(std::io::ErrorKind::OutOfMemory));
+        assert!(is_the_machines(&out_of_memory.context("cannot map the code")));
+        assert!(!is_the_machines(&wasmtime::Error::msg("function too large")));
+    }
 }

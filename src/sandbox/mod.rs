@@ -103,7 +103,8 @@ pub enum Lost {
     /// The artifact was made by another sandbox.
     #[error("the artifact is of another sandbox")]
     ForeignArtifact,
-    /// The machine refused something that the run needed, or the sandbox panicked.
+    /// The machine refused something that the run needed, or the sandbox panicked. The text is for the
+    /// log.
     #[error("the sandbox failed: {0}")]
     Internal(String),
     /// More runs at once than [`Sandbox::max_runs`] allows.

@@ -244,7 +244,10 @@ fn compile_all(engine: &Engine, queue: &Mutex<mpsc::Receiver<Compile>>) {
 fn compile(engine: &Engine, mode: Mode, code: &[u8]) -> Result<Artifact, CompileError> {
     let admitted = admission::admit(mode, code)?;
     let module = Module::from_binary(engine, code).map_err(|error| {
-        // The engine's words, without what it stands on.
+        if guest::is_the_machines(&error) {
+            tracing::error!(%error, "a module could not be compiled");
+            return CompileError::Lost;
+        }
         CompileError::Refused(Refusal::Compiler { reason: error.root_cause().to_string() })
     })?;
     let image = module.image_range();

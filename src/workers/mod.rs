@@ -86,6 +86,7 @@ impl Workers {
     pub fn stats(&self) -> Stats {
         Stats {
             runs: self.runs.under_way(),
+            max_runs: self.runs.max_places(),
             waiting_runs: self.runs.waiting(),
             memory_reserved_bytes: self.runs.memory_reserved_bytes(),
             memory_budget_bytes: self.runs.memory_budget_bytes(),
@@ -102,6 +103,8 @@ impl Workers {
 pub struct Stats {
     /// Runs under way.
     pub runs: usize,
+    /// Runs that may be under way at once.
+    pub max_runs: usize,
     /// Runs that wait for a place or for memory.
     pub waiting_runs: usize,
     /// Memory that the runs under way have reserved.

@@ -89,6 +89,10 @@ impl Runs {
         self.max_places - self.places.available_permits()
     }
 
+    pub(super) fn max_places(&self) -> usize {
+        self.max_places
+    }
+
     pub(super) fn waiting(&self) -> usize {
         self.max_waiting - self.waiting.available_permits()
     }

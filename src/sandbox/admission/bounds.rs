@@ -18,7 +18,7 @@ pub enum Bound {
     BodyBytes,
     /// What the control flow of all functions together costs the compiler, in units of some 10 ns as
     /// measured with wasmtime 48. It is all but linear: twice the branches or loops in one function take
-    /// four times as long, and so do twice the locals in loops within loops. See [`Shape`].
+    /// four times as long, and so do twice the locals in loops within loops.
     ControlFlow,
     /// Data segments.
     DataSegments,

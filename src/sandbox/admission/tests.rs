@@ -350,7 +350,7 @@ fn rich_module() -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3_000))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(3_000) })]
 
     /// Neither panics on damaged modules, and the engine accepts whatever admission lets in.
     #[test]

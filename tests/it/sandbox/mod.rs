@@ -5,7 +5,9 @@ mod determinism;
 mod echo;
 mod fairness;
 mod memory;
+mod mutants;
 mod time;
+mod workers;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
