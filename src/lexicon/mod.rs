@@ -4,7 +4,9 @@
 //! Never: reach the network, or take a field's word for what only a signature or hash can prove.
 
 mod at_uri;
+mod metadata;
 mod mode;
 
 pub use at_uri::{AtUri, Authority, InvalidAtUri, Nsid, RecordKey};
+pub use metadata::{CodeRef, FunctionMetadata, InvalidMetadata, Problem};
 pub use mode::Mode;
