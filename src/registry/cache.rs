@@ -23,6 +23,8 @@ const CODE_TTL: Duration = Duration::from_secs(3600);
 const FAILURE_TTL: Duration = Duration::from_secs(3);
 /// What proved records may weigh together: schemas make one up to 1 MiB.
 const RECORDS_MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// What a record in memory takes, schemas as JSON trees included, for each byte of its proof.
+const RECORD_WEIGHT: usize = 4;
 /// What code may weigh together. What runs is the compiled artifact, so this only spares refetches.
 const CODE_MAX_BYTES: u64 = 128 * 1024 * 1024;
 
@@ -41,7 +43,7 @@ impl Caches {
         let functions = Cache::builder()
             .max_capacity(RECORDS_MAX_BYTES)
             .weigher(|name: &FunctionName, found: &Result<Arc<Function>, _>| {
-                let record = found.as_ref().map_or(0, |function| function.metadata.weight());
+                let record = found.as_ref().map_or(0, |function| RECORD_WEIGHT * function.proof_bytes);
                 (512 + name.1.as_str().len() + record).try_into().unwrap_or(u32::MAX)
             })
             .expire_after(Ttl { success: record_ttl })

@@ -48,6 +48,8 @@ pub struct Function {
     pub rev: Tid,
     /// What the record says.
     pub metadata: FunctionMetadata,
+    /// The length of the proof that it came from, by which the cache weighs it.
+    proof_bytes: usize,
 }
 
 /// The verified way from names to code. Cheap to clone.

@@ -46,7 +46,7 @@ async fn fetch_from(
     author: &Did,
     rkey: &RecordKey,
 ) -> Result<Function, RegistryError> {
-    let proof = match prove(sources, document, author, rkey).await {
+    let (proof, proof_bytes) = match prove(sources, document, author, rkey).await {
         // A replica behind its master looks the same as a rollback, for a moment.
         Err(RegistryError::Unproved(Unproved::Rollback)) => prove(sources, document, author, rkey).await?,
         other => other?,
@@ -55,7 +55,14 @@ async fn fetch_from(
         "there is no such function: the author's repo, by its signature, does not hold this record",
     ))?;
     let metadata = FunctionMetadata::from_record(&record.value).map_err(RegistryError::InvalidFunction)?;
-    Ok(Function { author: author.clone(), rkey: rkey.clone(), cid: record.cid, rev: proof.rev, metadata })
+    Ok(Function {
+        author: author.clone(),
+        rkey: rkey.clone(),
+        cid: record.cid,
+        rev: proof.rev,
+        metadata,
+        proof_bytes,
+    })
 }
 
 /// Fetches one proof and checks all of it, the revision against what was proved *before the fetch
@@ -65,7 +72,7 @@ async fn prove(
     document: &DidDocument,
     author: &Did,
     rkey: &RecordKey,
-) -> Result<Proof, RegistryError> {
+) -> Result<(Proof, usize), RegistryError> {
     let key = document.signing_key.as_ref().ok_or(RegistryError::Unproved(Unproved::NoKey))?;
     let pds = document.pds.as_ref().ok_or(RegistryError::NotFound("the author's DID names no PDS"))?;
     let collection = function_collection();
@@ -107,7 +114,7 @@ async fn prove(
         // The proof stands; only its memory across a restart is at risk.
         tracing::error!(%error, "the highest revision of a repo could not be kept on disk");
     }
-    Ok(proof)
+    Ok((proof, response.body.len()))
 }
 
 /// What a PDS means by an answer that is not the data.

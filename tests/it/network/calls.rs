@@ -220,3 +220,49 @@ async fn many_calls_at_once_through_both_pdses_are_each_answered_their_own() {
         assert_eq!(answer["output"]["echo"]["n"], n);
     }
 }
+
+#[tokio::test]
+async fn operators_see_what_was_decided_and_nothing_of_what_was_said() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let Some(network) = Network::shared() else { return };
+    let service = Service::start(network, &["--log-format=json"]).await;
+    let author = network.create_account(network.pds(0)).await;
+    let (uri, cid) = author.publish_echo().await;
+    let secret = json!({ "secret": "tulip-4711" });
+    assert_eq!(author.run(&service, &uri, &secret).send().await.ok()["output"]["echo"], secret);
+    let refused = author.run(&service, "nonsense", &secret).send().await;
+    assert_proxied_refusal(&refused, 400, "InvalidRequest");
+
+    let log = service.log();
+    let audit: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("each line is JSON"))
+        .filter(|line| line["target"] == "audit")
+        .collect();
+    assert_eq!(audit.len(), 2, "{log}");
+    assert_eq!(audit[0]["decided"], "ok");
+    assert_eq!(audit[0]["caller"], author.did);
+    assert_eq!(audit[0]["function"], uri);
+    assert_eq!(audit[0]["cid"], cid);
+    assert_eq!(audit[1]["decided"], "InvalidRequest");
+    assert!(!log.contains("tulip-4711"), "an input is in the log: {log}");
+
+    let metrics = plain_get(&format!("{}/metrics", service.admin_url())).await;
+    for line in [
+        r#"at_functions_calls_total{decided="ok"} 1"#,
+        r#"at_functions_calls_total{decided="InvalidRequest"} 1"#,
+        "at_functions_call_seconds_count 2",
+        "at_functions_runs 0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
+    }
+    assert_eq!(plain_get(&format!("{}/readyz", service.admin_url())).await, "ready\n");
+    let key = std::fs::metadata(service.data_dir().join("service.key")).expect("the key is there");
+    assert_eq!(key.permissions().mode() & 0o777, 0o600);
+}
+
+async fn plain_get(url: &str) -> String {
+    let answer = super::xrpc::client().get(url).send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    answer.text().await.expect("text")
+}

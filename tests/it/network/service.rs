@@ -24,7 +24,6 @@ pub(crate) struct Service {
     data: TempDir,
 }
 
-#[allow(dead_code, reason = "what tests of the service ask of it; the ground of this module only starts it")]
 impl Service {
     /// Starts the service on `network`, with the settings of a development set-up and `more` arguments, and
     /// waits until it is up. The test fails, with the service's own words, if it does not come up.
@@ -37,8 +36,7 @@ impl Service {
         let data = TempDir::new().expect("a temporary directory can be made");
         let (port, admin_port) = (closed_port(), closed_port());
         let data_dir = data.path().join("data").display().to_string();
-        let mut arguments = vec![
-            "serve".to_owned(),
+        let usual = [
             format!("--hostname=localhost:{port}"),
             format!("--listen=127.0.0.1:{port}"),
             format!("--admin-listen=127.0.0.1:{admin_port}"),
@@ -46,10 +44,13 @@ impl Service {
             format!("--plc-url={}", network.plc_url()),
             format!("--handle-resolver={}", network.handle_resolver_url()),
             "--allow-private-network".to_owned(),
+            "--isolation=thread".to_owned(),
         ];
-        if !more.iter().any(|argument| argument.starts_with("--isolation")) {
-            arguments.push("--isolation=thread".to_owned());
-        }
+        // What a test says of a setting stands in place of the usual.
+        let name = |argument: &str| argument.split('=').next().map(str::to_owned);
+        let given: Vec<_> = more.iter().map(|argument| name(argument)).collect();
+        let mut arguments = vec!["serve".to_owned()];
+        arguments.extend(usual.into_iter().filter(|argument| !given.contains(&name(argument))));
         arguments.extend(more.iter().map(|&argument| argument.to_owned()));
         let process = spawn(&arguments, &log_in(&data));
         let mut service = Service { process, arguments, port, admin_port, data };

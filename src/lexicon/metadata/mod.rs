@@ -1,0 +1,97 @@
+//! `at.functions.metadata`: what a function's record says of it.
+//!
+//! A PDS checks none of this, so every rule of the published lexicon is checked here: lengths count
+//! bytes of UTF-8, `null` is not absence, unknown fields are ignored
+//! (<https://atproto.com/specs/lexicon>). What records of the first implementation may leave out or
+//! write otherwise is taken: absent constants, any text as `version` and `updatedAt`, and the
+//! legacy forms of `code`.
+
+mod code;
+mod fields;
+mod invalid;
+
+use ipld_core::ipld::Ipld;
+use serde_json::Value;
+
+use self::fields::Fields;
+use super::Mode;
+
+pub use self::code::CodeRef;
+pub use self::invalid::{InvalidMetadata, Problem};
+
+/// The NSID of the records.
+const TYPE: &str = "at.functions.metadata";
+
+/// Modes of the published lexicon or of the design that this build may lack.
+const KNOWN_MODES: [&str; 5] = ["pure-v1", "host-v1", "component-v1", "wasi-v1", "cstr-v1"];
+
+/// A function, as its record describes it, with all rules and defaults applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FunctionMetadata {
+    /// Its name for people, up to 128 bytes.
+    pub name: String,
+    /// Its version, up to 32 bytes; semver by intent, any text in fact.
+    pub version: String,
+    /// What it does, up to 2,048 bytes.
+    pub description: Option<String>,
+    /// How it talks with its host.
+    pub mode: Mode,
+    /// Its code.
+    pub code: CodeRef,
+    /// The memory that it may use, 1 to 256 MiB.
+    pub max_memory_mb: u16,
+    /// The time that it may take, 1 to 5,000 milliseconds.
+    pub max_duration_ms: u16,
+    /// Whether anybody may call it.
+    pub public: bool,
+    /// What its host calls may read: at-uris, as they are written. Absent and empty differ.
+    pub allowed_hosts: Option<Vec<String>>,
+    /// A JSON Schema that its input must meet; an object, not yet compiled.
+    pub input_schema: Option<Value>,
+    /// A JSON Schema that describes its output.
+    pub output_schema: Option<Value>,
+    /// Whether an output that does not meet `output_schema` fails the run.
+    pub strict_output: bool,
+    /// When it was last changed, as its author says; up to 64 bytes of any text.
+    pub updated_at: Option<String>,
+}
+
+impl FunctionMetadata {
+    /// Reads a record's value. The first problem, in the order of the lexicon's fields, is told.
+    pub fn from_record(value: &Ipld) -> Result<FunctionMetadata, InvalidMetadata> {
+        let fields = Fields::of(value)?;
+        fields.constant("$type", TYPE, fields::Absent::Refused)?;
+        let metadata = FunctionMetadata {
+            name: fields.required_text("name", 128)?,
+            version: fields.required_text("version", 32)?,
+            updated_at: fields.text("updatedAt", 64)?,
+            description: fields.text("description", 2048)?,
+            mode: mode(&fields)?,
+            code: CodeRef::read(&fields)?,
+            max_memory_mb: fields.integer("maxMemoryMb", 1..=256)?.unwrap_or(32),
+            max_duration_ms: fields.integer("maxDurationMs", 1..=5000)?.unwrap_or(100),
+            public: fields.boolean("public")?.unwrap_or(true),
+            allowed_hosts: fields.texts("allowedHosts")?,
+            input_schema: fields.object("inputSchema")?,
+            output_schema: fields.object("outputSchema")?,
+            strict_output: fields.boolean("strictOutput")?.unwrap_or(false),
+        };
+        fields.constant("entrypoint", "run", fields::Absent::Taken)?;
+        fields.constant("inputEncoding", "application/json", fields::Absent::Taken)?;
+        fields.constant("outputEncoding", "application/json", fields::Absent::Taken)?;
+        Ok(metadata)
+    }
+}
+
+fn mode(fields: &Fields<'_>) -> Result<Mode, InvalidMetadata> {
+    let name = fields.required_text("mode", usize::MAX)?;
+    Mode::parse(&name).ok_or_else(|| {
+        let known = KNOWN_MODES.into_iter().find(|known| *known == name);
+        let problem =
+            known.map_or_else(|| Problem::UnknownMode(invalid::clip(&name)), Problem::ModeNotOffered);
+        InvalidMetadata::new("mode", problem)
+    })
+}
+
+#[cfg(test)]
+mod tests;
