@@ -24,7 +24,7 @@ const DENSE_IMAGE: u64 = MIB as u64;
 const KEEP_MEMORY: usize = 128 * KIB;
 const KEEP_TABLE: usize = 16 * KIB;
 /// Frames named in a trap's message.
-const TRAP_FRAMES: NonZeroUsize = NonZeroUsize::new(8).unwrap();
+const TRAP_FRAMES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 
 /// Why a sandbox did not start.
 #[derive(Debug, thiserror::Error)]

@@ -169,11 +169,10 @@ impl Queue {
         if let Some(task) = self.canceled.pop_front() {
             return Some(task);
         }
-        if self.quick_in_a_row < QUICK_IN_A_ROW || self.long.is_empty() {
-            if let Some(task) = self.quick.pop_front() {
-                self.quick_in_a_row = self.quick_in_a_row.saturating_add(1);
-                return Some(task);
-            }
+        let quick_may_pass = self.quick_in_a_row < QUICK_IN_A_ROW || self.long.is_empty();
+        if quick_may_pass && let Some(task) = self.quick.pop_front() {
+            self.quick_in_a_row = self.quick_in_a_row.saturating_add(1);
+            return Some(task);
         }
         self.quick_in_a_row = 0;
         self.long.pop_front()

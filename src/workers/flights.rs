@@ -8,7 +8,9 @@ use tokio::sync::watch;
 
 /// Work under way, by key. Each piece runs as a task of its own, so it goes on when whoever asked for
 /// it is gone.
-pub(super) struct Flights<K, V>(Arc<Mutex<HashMap<K, watch::Receiver<Option<V>>>>>);
+pub(super) struct Flights<K, V>(Arc<Mutex<UnderWay<K, V>>>);
+
+type UnderWay<K, V> = HashMap<K, watch::Receiver<Option<V>>>;
 
 impl<K, V> Flights<K, V>
 where
@@ -60,7 +62,7 @@ impl<V: Clone> Flight<V> {
 
 /// Takes the work off the list when it is done, or when it panics.
 struct Landing<K: Eq + Hash, V> {
-    flights: Arc<Mutex<HashMap<K, watch::Receiver<Option<V>>>>>,
+    flights: Arc<Mutex<UnderWay<K, V>>>,
     key: K,
 }
 
