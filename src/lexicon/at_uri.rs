@@ -186,3 +186,153 @@ pub enum InvalidAtUri {
     #[error("an at-uri has at most {MAX_BYTES} bytes")]
     TooLong,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DID: &str = "did:plc:ewvi7nxzyoun6zhxrhs64oiz";
+
+    #[test]
+    fn an_at_uri_reads_back_as_it_was_written() {
+        let texts = [
+            format!("at://{DID}/at.functions.metadata/adder"),
+            format!("at://{DID}/com.example.someFunc/..."),
+            "at://did:web:example.com/com.example.a/3jzfcijpj2z2a".to_owned(),
+            "at://did:web:localhost%3A3000/com.example.a/self".to_owned(),
+            "at://alice.example.com/com.example.a/a:b~c_d-e.F".to_owned(),
+        ];
+        for text in texts {
+            assert_eq!(AtUri::parse(&text).unwrap().to_string(), text);
+        }
+        let folded = AtUri::parse("at://Alice.Example.COM/com.example.a/Self").unwrap();
+        assert_eq!(folded.to_string(), "at://alice.example.com/com.example.a/Self");
+        let made = AtUri::of_record(
+            Did::parse(DID).unwrap(),
+            Nsid::parse("at.functions.metadata").unwrap(),
+            RecordKey::parse("adder").unwrap(),
+        );
+        assert_eq!(made, AtUri::parse(&format!("at://{DID}/at.functions.metadata/adder")).unwrap());
+    }
+
+    #[test]
+    fn texts_that_name_no_record_are_refused_with_their_reason() {
+        use InvalidAtUri::*;
+        let cases = [
+            ("", Scheme),
+            ("at:/a.com/com.example.a/b", Scheme),
+            ("AT://a.com/com.example.a/b", Scheme),
+            (" at://a.com/com.example.a/b", Scheme),
+            ("http://a.com/com.example.a/b", Scheme),
+            ("at://", Segments),
+            ("at://a.com", Segments),
+            ("at://a.com/", Segments),
+            ("at://a.com/com.example.a", Segments),
+            ("at://a.com/com.example.a/b/", Segments),
+            ("at://a.com/com.example.a/b/c", Segments),
+            // Permissioned spaces have more segments, and `space` is no NSID.
+            ("at://did:web:a.com/space/com.example.a/b/c", Segments),
+            ("at://a.com/space/b", Collection),
+            ("at:///com.example.a/b", Authority),
+            ("at://alice/com.example.a/b", Authority),
+            ("at://a_b.com/com.example.a/b", Authority),
+            ("at://did:key:z/com.example.a/b", Authority),
+            ("at://did:plc:short/com.example.a/b", Authority),
+            ("at://user:pass@a.com/com.example.a/b", Authority),
+            ("at://a.com:80/com.example.a/b", Authority),
+            ("at://a.com//b", Collection),
+            ("at://a.com/example.a/b", Collection),
+            ("at://a.com/com.example.a/", RecordKey),
+            ("at://a.com/com.example.a/.", RecordKey),
+            ("at://a.com/com.example.a/..", RecordKey),
+            ("at://a.com/com.example.a/b?c=d", RecordKey),
+            ("at://a.com/com.example.a/b#c", RecordKey),
+            ("at://a.com/com.example.a/b%20c", RecordKey),
+            ("at://a.com/com.example.a/b c", RecordKey),
+            ("at://a.com/com.example.a/b\n", RecordKey),
+            ("at://a.com/com.example.a/\u{e9}", RecordKey),
+        ];
+        for (text, reason) in cases {
+            assert_eq!(AtUri::parse(text), Err(reason), "{text}");
+        }
+        let long = format!("at://a.com/com.example.a/{}", "b".repeat(MAX_BYTES));
+        assert_eq!(AtUri::parse(&long), Err(TooLong));
+    }
+
+    #[test]
+    fn nsids_have_a_domain_of_two_labels_and_a_name() {
+        let label = "o".repeat(63);
+        let taken = [
+            "com.example.fooBar",
+            "net.users.bob.ping",
+            "a-0.b-1.c",
+            "a.b.c",
+            "cn.8.lex.stuff",
+            "com.example.a1",
+            "com.example.fooBarV2",
+            &format!("com.{label}.foo"),
+            &format!("com.example.{label}"),
+        ];
+        for text in taken {
+            assert_eq!(Nsid::parse(text).unwrap().as_str(), text);
+        }
+        let refused = [
+            "",
+            "com",
+            "com.example",
+            "com.example.",
+            ".com.example.a",
+            "com..example.a",
+            "com.example.3",
+            "com.example.3a",
+            "com.example.foo-bar",
+            "com.example.foo_bar",
+            "com.example.foo*",
+            "com.example.fo\u{f3}",
+            "com.Example.foo",
+            "COM.example.foo",
+            "-com.example.foo",
+            "com-.example.foo",
+            "com.-a.foo",
+            "8com.example.foo",
+            "com.example.foo ",
+            "com.example.foo/bar",
+            &format!("com.{label}o.foo"),
+            &format!("com.example.{label}o"),
+            &format!("com{}.foo", ".middle".repeat(50)),
+        ];
+        for text in refused {
+            assert_eq!(Nsid::parse(text), Err(InvalidAtUri::Collection), "{text}");
+        }
+    }
+
+    #[test]
+    fn record_keys_are_short_and_of_few_characters() {
+        let longest = "o".repeat(512);
+        for text in ["self", "~1.2-3_", "lang:", ":", "-", "_", "~", "...", "dHJ1ZQ", "Pre:fix", &longest] {
+            assert_eq!(RecordKey::parse(text).unwrap().as_str(), text);
+        }
+        let too_long = format!("{longest}o");
+        let refused = [
+            "",
+            ".",
+            "..",
+            "a b",
+            "a/b",
+            "any+space",
+            "number[3]",
+            "number(3)",
+            "\"quote\"",
+            "#extra",
+            "@handle",
+            "dHJ1ZQ==",
+            "%30",
+            "a\0",
+            "\u{e9}",
+            &too_long,
+        ];
+        for text in refused {
+            assert_eq!(RecordKey::parse(text), Err(InvalidAtUri::RecordKey), "{text}");
+        }
+    }
+}

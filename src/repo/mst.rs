@@ -280,3 +280,64 @@ pub enum InvalidTree {
     #[error("a node has more than {MAX_ENTRIES} entries")]
     TooManyEntries,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From an implementation of its own, in another language.
+    #[test]
+    fn the_height_of_a_key_is_half_the_zero_bits_that_its_hash_begins_with() {
+        let cases = [
+            ("", 0),
+            ("com.example.a/key-0", 0),
+            ("com.example.a/key-9", 1),
+            ("com.example.a/key-52", 2),
+            ("com.example.a/key-144", 3),
+            ("com.example.a/key-195", 4),
+            ("com.example.a/key-173", 5),
+            ("com.example.a/key-15697", 6),
+            ("com.example.a/key-22202", 7),
+            ("com.example.a/key-8254", 8),
+        ];
+        for (key, expected) in cases {
+            assert_eq!(height(key), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn common_prefixes_count_bytes() {
+        let cases = [
+            ("", "", 0),
+            ("", "a", 0),
+            ("a", "", 0),
+            ("same", "same", 4),
+            ("sam", "same", 3),
+            ("same", "sam", 3),
+            ("same", "some", 1),
+            ("abc", "xbc", 0),
+            ("abc", "abc\0", 3),
+        ];
+        for (a, b, expected) in cases {
+            assert_eq!(common_prefix(a, b), expected, "{a:?} {b:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_reads_back_as_it_was_written() {
+        let cid = super::super::record_cid(b"");
+        let entry = |key: &str, right| Entry { key: format!("com.example.a/{key}"), value: cid, right };
+        let nodes = [
+            Node { left: None, entries: vec![] },
+            Node { left: Some(cid), entries: vec![] },
+            Node { left: Some(cid), entries: vec![entry("key-9", Some(cid))] },
+            Node {
+                left: None,
+                entries: vec![entry("key-0", None), entry("key-00", None), entry("key-1", None)],
+            },
+        ];
+        for node in nodes {
+            assert_eq!(Node::decode(&node.encode().unwrap()).unwrap(), node);
+        }
+    }
+}

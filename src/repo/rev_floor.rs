@@ -31,13 +31,11 @@ pub struct RevFloor {
 }
 
 impl RevFloor {
-    /// Opens the file, or makes it. One process at a time can have it open.
+    /// Opens the file, or makes it, and checks all of it. One process at a time can have it open.
     pub fn open(path: &Path) -> Result<RevFloor, RevFloorError> {
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
-        // So that reading finds the table, and a table of other types is noticed now.
-        let transaction = database.begin_write()?;
-        transaction.open_table(FLOORS)?;
-        transaction.commit()?;
+        // Some damage makes redb panic rather than answer an error.
+        let database =
+            std::panic::catch_unwind(|| open_checked(path)).map_err(|_| RevFloorError::Damaged)??;
         Ok(RevFloor { database, waiting: Mutex::default(), writing: Mutex::default() })
     }
 
@@ -81,6 +79,19 @@ impl RevFloor {
         transaction.commit()?;
         Ok(())
     }
+}
+
+fn open_checked(path: &Path) -> Result<Database, RevFloorError> {
+    let mut database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
+    // What a crash leaves behind was mended just now. Whatever else is wrong may have taken floors away.
+    if !database.check_integrity()? {
+        return Err(RevFloorError::Damaged);
+    }
+    // So that reading finds the table, and a table of other types is noticed now.
+    let transaction = database.begin_write()?;
+    transaction.open_table(FLOORS)?;
+    transaction.commit()?;
+    Ok(database)
 }
 
 impl std::fmt::Debug for RevFloor {
@@ -157,6 +168,20 @@ mod tests {
     }
 
     #[test]
+    fn a_raise_is_on_disk_when_it_returns() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("revs.redb");
+        let floor = RevFloor::open(&path).unwrap();
+        for micros in 1..5 {
+            floor.raise(&did("a"), rev(micros)).unwrap();
+            // What a crash at this moment would leave.
+            let left = directory.path().join("left.redb");
+            std::fs::copy(&path, &left).unwrap();
+            assert_eq!(RevFloor::open(&left).unwrap().highest(&did("a")).unwrap(), Some(rev(micros)));
+        }
+    }
+
+    #[test]
     fn only_a_raise_that_changes_something_writes() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("revs.redb");
@@ -212,6 +237,35 @@ mod tests {
             assert!(matches!(error, RevFloorError::Damaged), "{error:?}");
             assert_eq!(std::fs::read(&path).unwrap(), content);
         }
+    }
+
+    #[test]
+    fn a_damaged_file_is_told_or_has_lost_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("revs.redb");
+        let dids: Vec<_> = (0..100).map(|number| did(&format!("author-{number}"))).collect();
+        {
+            let floor = RevFloor::open(&path).unwrap();
+            dids.iter().for_each(|did| floor.raise(did, rev(5)).unwrap());
+        }
+        let good = std::fs::read(&path).unwrap();
+        let mut told = 0;
+        // A stride that is prime hits headers, pages and free space alike.
+        for start in (1..good.len() - 64).step_by(1031) {
+            let spoiled = [&good[..start], &[0x5a; 64], &good[start + 64..]].concat();
+            for bytes in [&good[..start], &spoiled] {
+                std::fs::write(&path, bytes).unwrap();
+                match RevFloor::open(&path) {
+                    Ok(floor) => {
+                        let kept = dids.iter().all(|did| floor.highest(did).unwrap() == Some(rev(5)));
+                        assert!(kept, "{} bytes, spoiled at {start}", bytes.len());
+                    }
+                    Err(RevFloorError::Damaged) => told += 1,
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+        }
+        assert!(told > 70, "{told}");
     }
 
     #[test]

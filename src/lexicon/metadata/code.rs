@@ -99,7 +99,7 @@ fn problem(cid: &Cid) -> Option<Problem> {
     if *cid == blob_cid(b"") {
         return Some(Problem::EmptyBlob);
     }
-    // A raw CID with SHA-256 reads back from its text, which links of records have been through as bytes.
+    // `cid_from_text` takes SHA-256 only, and the codec must be that of blobs.
     let text = cid.to_string();
     if cid.codec() != blob_cid(b"").codec() || cid_from_text(&text) != Some(*cid) {
         return Some(Problem::NotABlob(invalid::clip(&text)));

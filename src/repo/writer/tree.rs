@@ -70,3 +70,36 @@ fn insert(node: Node, nodes: &mut HashMap<Cid, Vec<u8>>) -> Cid {
     nodes.insert(cid, bytes);
     cid
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The roots are from an implementation of its own, in another language, with an empty map as
+    /// every record. The first is that of the specification's empty tree.
+    #[test]
+    fn a_set_of_keys_has_the_root_that_others_compute() {
+        let numbered =
+            |count: usize| (0..count).map(|n| format!("com.example.a/key-{n}")).collect::<Vec<_>>();
+        let two_collections = ["a", "b"]
+            .iter()
+            .flat_map(|c| (0..1000).map(move |n| format!("com.example.{c}/{n:04}")))
+            .collect();
+        let cases = [
+            (vec![], "bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm"),
+            (
+                vec!["com.example.a/one".to_owned()],
+                "bafyreicuwe6nlbih2lzzw5pvtq55mcr7h52kqn6dttxmvksx2xxlcc4vti",
+            ),
+            (numbered(4), "bafyreigir6pz7fjed6scwkndbaou7l5qddu4lj3swoxpyce2llhq2ihy5q"),
+            (numbered(200), "bafyreifxhdgeswv46p7shmm75czibm23nzeigy5l4zvlktbqdyejapx2om"),
+            (two_collections, "bafyreiblejpenbxkzi2neba6qxs3k6zxxvs46tbfyj4efk7g7jcd4hja2i"),
+        ];
+        let record = record_cid(&[0xa0]);
+        for (mut keys, root) in cases {
+            keys.sort();
+            let tree = Tree::of(keys.iter().map(|key| (key.as_str(), record)));
+            assert_eq!(tree.root().to_string(), root, "{} keys", keys.len());
+        }
+    }
+}
