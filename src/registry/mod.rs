@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ipld_core::cid::Cid;
+use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::egress::Egress;
@@ -34,6 +35,9 @@ use cache::Caches;
 pub const FUNCTION_COLLECTION: &str = "at.functions.metadata";
 /// The collection of workflows, which this service does not run.
 const WORKFLOW_COLLECTION: &str = "at.functions.workflow";
+
+/// Proofs that are checked at the same time.
+const VERIFYING_AT_ONCE: usize = 8;
 
 /// A function, proved: its author signed a repo that holds this record at this key.
 #[derive(Clone, Debug)]
@@ -65,6 +69,8 @@ struct Sources {
     egress: Egress,
     revs: Arc<RevFloor>,
     clock: Clock,
+    /// Places for proofs that are being checked.
+    verifying: Arc<Semaphore>,
 }
 
 impl Registry {
@@ -77,7 +83,8 @@ impl Registry {
         clock: Clock,
         record_ttl: Duration,
     ) -> Registry {
-        let sources = Sources { resolver, egress, revs, clock };
+        let verifying = Arc::new(Semaphore::new(VERIFYING_AT_ONCE));
+        let sources = Sources { resolver, egress, revs, clock, verifying };
         Registry { sources: Arc::new(sources), caches: Arc::new(Caches::new(record_ttl)) }
     }
 

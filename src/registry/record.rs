@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::egress::{Get, Redirects, Response};
-use crate::identity::{Did, DidDocument};
+use crate::identity::{Did, DidDocument, PublicKey};
 use crate::lexicon::{FunctionMetadata, RecordKey};
-use crate::repo::{self, Expected, Proof, ProofError};
+use crate::repo::{self, Expected, Proof, ProofError, Tid};
 
 use super::error::Unproved;
 use super::{Function, RegistryError, Sources, function_collection};
@@ -101,20 +101,49 @@ async fn prove(
     if response.status != 200 {
         return Err(refusal(&response));
     }
-    let now = sources.clock.since_epoch();
-    let proof = repo::verify_record(
-        &response.body,
-        &Expected { did: author, collection: &collection, rkey, key, now },
-    )
-    .map_err(|error| RegistryError::Unproved(Unproved::Proof(error)))?;
+    let proof_bytes = response.body.len();
+    let proof = verify(sources, response, author, rkey, key).await?;
     if floor.is_some_and(|floor| proof.rev < floor) {
         return Err(RegistryError::Unproved(Unproved::Rollback));
     }
-    if let Err(error) = sources.revs.raise(author, proof.rev) {
-        // The proof stands; only its memory across a restart is at risk.
+    if floor != Some(proof.rev) {
+        remember(sources, author, proof.rev).await;
+    }
+    Ok((proof, proof_bytes))
+}
+
+/// Checks the proof on a thread that may take its time over two hostile megabytes, a few at once:
+/// decoding them can take some 30 MiB each.
+async fn verify(
+    sources: &Sources,
+    response: Response,
+    author: &Did,
+    rkey: &RecordKey,
+    key: &PublicKey,
+) -> Result<Proof, RegistryError> {
+    // The semaphore is never closed.
+    let place = Arc::clone(&sources.verifying).acquire_owned().await.expect("open semaphore");
+    let (author, rkey, key, now) = (author.clone(), rkey.clone(), key.clone(), sources.clock.since_epoch());
+    let verified = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        let collection = function_collection();
+        let expected = Expected { did: &author, collection: &collection, rkey: &rkey, key: &key, now };
+        repo::verify_record(&response.body, &expected)
+    });
+    match verified.await {
+        Ok(proof) => proof.map_err(|error| RegistryError::Unproved(Unproved::Proof(error))),
+        Err(_) => Err(RegistryError::Unreachable("reading the author's repo failed")),
+    }
+}
+
+/// Keeps the highest revision on disk. The proof stands even where that fails; only its memory
+/// across a restart is at risk.
+async fn remember(sources: &Sources, author: &Did, rev: Tid) {
+    let (revs, author) = (Arc::clone(&sources.revs), author.clone());
+    let kept = tokio::task::spawn_blocking(move || revs.raise(&author, rev)).await;
+    if let Ok(Err(error)) = kept {
         tracing::error!(%error, "the highest revision of a repo could not be kept on disk");
     }
-    Ok((proof, response.body.len()))
 }
 
 /// What a PDS means by an answer that is not the data.

@@ -132,7 +132,7 @@ async fn spinning_guests_do_not_keep_others_waiting() {
     let world = World::start().await;
     let echo = world.publish("echo", ECHO);
     let spinner = world.publish_record("spin", &module("(loop $l (br $l)) i64.const 0"), |record| {
-        record["maxDurationMs"] = 1500.into();
+        record["maxDurationMs"] = 700.into();
     });
     assert_eq!(world.run(&echo.uri, json!(0)).await.output()["echo"], 0);
     let body = json!({ "function": spinner.uri.to_string(), "input": {} }).to_string();
