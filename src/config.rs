@@ -4,6 +4,9 @@
 //! In: arguments, environment, a file. Out: a [`Config`] whose values are checked.
 //! Never: ignore a setting that is wrong, or one that nobody knows.
 
+// The comments on settings are their help texts, in which a link would show its brackets.
+#![allow(rustdoc::bare_urls)]
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -76,12 +76,9 @@ impl XrpcError {
 
 impl From<AuthError> for XrpcError {
     fn from(error: AuthError) -> XrpcError {
-        let status = match error.name() {
-            "IssuerUnreachable" => StatusCode::BAD_GATEWAY,
-            "RateLimitExceeded" => StatusCode::TOO_MANY_REQUESTS,
-            _ => StatusCode::UNAUTHORIZED,
-        };
-        let retry_after = (status == StatusCode::TOO_MANY_REQUESTS).then_some(Duration::from_secs(60));
+        // What `auth` gives are statuses.
+        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::UNAUTHORIZED);
+        let retry_after = error.retry_after();
         XrpcError { retry_after, ..XrpcError::new(status, error.name(), error.to_string()) }
     }
 }
