@@ -190,7 +190,7 @@ async fn two_hundred_callers_of_a_cold_function_cost_one_fetch_and_one_compile()
     assert_eq!(world.asked("did.json"), 1);
     assert_eq!(world.asked("sync.getRecord"), 1);
     assert_eq!(world.asked("sync.getBlob"), 1);
-    assert_eq!(world.artifacts(), 1);
+    assert_eq!(world.compiles(), 1);
 }
 
 #[tokio::test]

@@ -129,9 +129,9 @@ impl World {
         self.start_service().await;
     }
 
-    /// How many compiled modules the service keeps.
-    pub fn artifacts(&self) -> u64 {
-        self.service.as_ref().unwrap().worker_stats().artifacts
+    /// How many modules the service has handed to its compiler.
+    pub fn compiles(&self) -> u64 {
+        self.service.as_ref().unwrap().worker_stats().compiles_begun
     }
 
     /// Publishes a public function of this wasm under `rkey`, with the default limits.
