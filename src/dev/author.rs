@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::identity::{Did, InvalidDid, InvalidKey, SigningKey};
-use crate::lexicon::{AtUri, Mode, Nsid, RecordKey};
-use crate::registry::FUNCTION_COLLECTION;
+use crate::lexicon::{AtUri, FUNCTION_COLLECTION, Mode, Nsid, RecordKey};
 use crate::repo::writer::Repository;
 use crate::repo::{blob_cid, json_to_ipld};
 
