@@ -157,6 +157,25 @@ impl<'a> Xrpc<'a> {
         .await
     }
 
+    /// A query whose answer is a file.
+    pub(super) async fn download<P>(&self, nsid: &str, parameters: P) -> Result<Vec<u8>, CliError>
+    where
+        P: Serialize + Send + Sync,
+    {
+        let request = XrpcRequest::<P, ()> {
+            method: Method::GET,
+            nsid: nsid.to_owned(),
+            parameters: Some(parameters),
+            input: None,
+            encoding: None,
+        };
+        match self.send_xrpc::<P, (), IgnoredAny, ErrorResponseBody>(&request).await {
+            Ok(OutputDataOrBytes::Bytes(bytes)) => Ok(bytes),
+            Ok(OutputDataOrBytes::Data(_)) => Err(self.unusable(nsid, "it is JSON")),
+            Err(error) => Err(self.failure(nsid, error)),
+        }
+    }
+
     /// A procedure with a JSON body.
     pub(super) async fn procedure<I, O>(&self, nsid: &str, input: I) -> Result<O, CliError>
     where

@@ -13,14 +13,13 @@ use super::Tools;
 use super::error::CliError;
 use super::locate::NetworkArgs;
 use super::output::{Report, printable};
-use super::record::COLLECTION;
 use super::session::{LoginArgs, Session};
-use crate::lexicon::{AtUri, Authority, RecordKey};
+use crate::lexicon::{AtUri, Authority, FUNCTION_COLLECTION, RecordKey};
 
 /// Delete one of your functions.
 ///
 /// Asks before it does, and deletes the very version it showed. Services stop running the function
-/// within a minute or so.
+/// within half a minute.
 #[derive(Args)]
 #[command(after_help = concat!(
     "\
@@ -57,8 +56,8 @@ enum Target {
 fn target(text: &str) -> Result<Target, String> {
     if text.starts_with("at://") {
         let uri = AtUri::parse(text).map_err(|error| error.to_string())?;
-        if uri.collection.as_str() != COLLECTION {
-            return Err(format!("only records of {COLLECTION} are deleted here"));
+        if uri.collection.as_str() != FUNCTION_COLLECTION {
+            return Err(format!("only records of {FUNCTION_COLLECTION} are deleted here"));
         }
         return Ok(Target::Uri(uri));
     }
@@ -108,15 +107,16 @@ pub(super) async fn delete(tools: &Tools, args: DeleteArgs) -> Result<Report, Cl
     let pds = session.xrpc(&tools.http);
 
     // A PDS deletes what is not there without a word, so it is looked at first.
-    let place = [("repo", session.did.as_str()), ("collection", COLLECTION), ("rkey", rkey.as_str())];
+    let place =
+        [("repo", session.did.as_str()), ("collection", FUNCTION_COLLECTION), ("rkey", rkey.as_str())];
     let found: Found = pds.query(GET_RECORD, place).await?;
-    let uri = format!("at://{}/{COLLECTION}/{rkey}", session.did);
+    let uri = format!("at://{}/{FUNCTION_COLLECTION}/{rkey}", session.did);
     if !args.yes && !confirmed(&question(&uri, &found.value)).await {
         return Err(CliError::Declined);
     }
     let delete = DeleteRecord {
         repo: session.did.as_str(),
-        collection: COLLECTION,
+        collection: FUNCTION_COLLECTION,
         rkey: rkey.as_str(),
         swap_record: found.cid.as_deref(),
     };

@@ -3,11 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ipld_core::cid::Cid;
-use ipld_core::cid::multihash::Multihash;
+use clap::builder::TypedValueParser;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::Tools;
 use super::client::{Xrpc, host_of};
@@ -15,40 +13,36 @@ use super::error::CliError;
 use super::files;
 use super::locate::NetworkArgs;
 use super::output::{self, Report};
-use super::record::{
-    self, COLLECTION, Code, Draft, MAX_ALLOWED, MAX_DESCRIPTION_BYTES, MAX_NAME_BYTES, MAX_VERSION_BYTES,
-};
+use super::record::{self, Code, Draft, MAX_ALLOWED};
 use super::session::{LoginArgs, Session};
 use super::wasm;
 use crate::clock::Clock;
-use crate::lexicon::{Mode, RecordKey};
+use crate::lexicon::{FUNCTION_COLLECTION, FunctionMetadata, Mode, RecordKey};
+use crate::repo::blob_cid;
 
 /// What a PDS that states no limit usually takes.
 const USUAL_BLOB_LIMIT: u64 = 5 * 1024 * 1024;
 /// Schemas travel in the record, for which a PDS takes about 150 kB.
 const MAX_SCHEMA_BYTES: u64 = 256 * 1024;
-/// Multicodec `raw`, the codec of blobs, and multihash `sha2-256`.
-const RAW: u64 = 0x55;
-const SHA2_256: u64 = 0x12;
 
 /// Put a wasm file into your repo as a function, or a new version of one.
 ///
-/// Uploads the file to your PDS and writes the record at.functions.metadata/NAME that describes it.
-/// Any AT Functions service can run it from then on; nothing is uploaded to a service.
+/// Judges the file by the rules of a service, uploads it to your PDS, and writes the record
+/// at.functions.metadata/NAME that describes it. Any AT Functions service can run it from then on;
+/// nothing is uploaded to a service. To look at it first: `at-functions dev FILE`.
 #[derive(Args)]
 #[command(after_help = concat!(
     "\
 Examples:
   at-functions deploy echo.wasm --name echo --handle alice.example.com --password-file app-password
-  at-functions deploy sum.wasm --name sum --version 1.2.0 --input-schema in.json --strict-output \\
-      --output-schema out.json
+  at-functions deploy sum.wasm --name sum --version 1.2.0 --max-memory-mb 64 --max-duration-ms 500
   pass show bsky/app | at-functions deploy echo.wasm --name echo --password-file -
 
 ",
     exit_codes!()
 ))]
 pub(super) struct DeployArgs {
-    /// The wasm binary
+    /// The wasm binary; one that services would refuse is not uploaded
     file: PathBuf,
     /// The function's name, and the key of its record unless --rkey gives one
     #[arg(long, value_parser = name)]
@@ -65,29 +59,29 @@ pub(super) struct DeployArgs {
     /// What the function does, for people
     #[arg(long, value_name = "TEXT", value_parser = description)]
     description: Option<String>,
-    /// All its memory together, 1 to 256
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..=256), default_value_t = 32)]
+    /// All its memory together in MiB, 1 to 256; a service may allow less
+    #[arg(long, value_name = "MIB", value_parser = memory(), default_value_t = FunctionMetadata::DEFAULT_MEMORY_MB)]
     max_memory_mb: u16,
-    /// How long one run may take, 1 to 5000
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u16).range(1..=5000), default_value_t = 100)]
+    /// How long one run may take in milliseconds, 1 to 5000; a service may allow less
+    #[arg(long, value_name = "MS", value_parser = duration(), default_value_t = FunctionMetadata::DEFAULT_DURATION_MS)]
     max_duration_ms: u16,
-    /// Only you, and whom you grant it, may call it. The record and code stay public, as all in a repo
+    /// Only you may call it. The record and code stay public, as all in a repo
     #[arg(long)]
     private: bool,
-    /// What the function may read: at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY.
-    /// May be given many times; without it, any public repo
+    /// What the function may read: at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY. May be
+    /// given many times. For the record: no mode of this version reads anything
     #[arg(long, value_name = "AT_URI", value_parser = allowed)]
     allow: Vec<String>,
-    /// The function may read nothing
+    /// The function may read nothing. For the record, as with --allow
     #[arg(long, conflicts_with = "allow")]
     allow_none: bool,
-    /// A file with the JSON Schema of the input; inputs that do not fit are refused before the run
+    /// A file with the JSON Schema of the input, for the record. Services of this version check nothing by it
     #[arg(long, value_name = "FILE")]
     input_schema: Option<PathBuf>,
-    /// A file with the JSON Schema of the output
+    /// A file with the JSON Schema of the output, for the record. Services of this version check nothing by it
     #[arg(long, value_name = "FILE")]
     output_schema: Option<PathBuf>,
-    /// A run whose output does not fit the output schema fails
+    /// Say in the record that an output must fit its schema. Services of this version do not check it
     #[arg(long, requires = "output_schema")]
     strict_output: bool,
     /// Print JSON: {uri, cid, codeCid, codeSize}
@@ -108,19 +102,27 @@ fn bounded(text: &str, max: usize) -> Result<String, String> {
 }
 
 fn name(text: &str) -> Result<String, String> {
-    bounded(text, MAX_NAME_BYTES)
+    bounded(text, FunctionMetadata::MAX_NAME_BYTES)
 }
 
 fn version(text: &str) -> Result<String, String> {
-    bounded(text, MAX_VERSION_BYTES)
+    bounded(text, FunctionMetadata::MAX_VERSION_BYTES)
 }
 
 fn description(text: &str) -> Result<String, String> {
-    bounded(text, MAX_DESCRIPTION_BYTES)
+    bounded(text, FunctionMetadata::MAX_DESCRIPTION_BYTES)
 }
 
 fn rkey(text: &str) -> Result<RecordKey, String> {
     RecordKey::parse(text).map_err(|error| error.to_string())
+}
+
+fn memory() -> impl TypedValueParser<Value = u16> {
+    clap::value_parser!(u16).range(1..=i64::from(FunctionMetadata::MAX_MEMORY_MB))
+}
+
+fn duration() -> impl TypedValueParser<Value = u16> {
+    clap::value_parser!(u16).range(1..=i64::from(FunctionMetadata::MAX_DURATION_MS))
 }
 
 fn mode(text: &str) -> Result<Mode, String> {
@@ -144,7 +146,7 @@ pub(super) async fn deploy(tools: &Tools, args: DeployArgs) -> Result<Report, Cl
         Some(rkey) => rkey.clone(),
         None => record::record_key(&args.name).map_err(|why| CliError::setting("--name", why))?,
     };
-    let code = read_code(&args.file, args.mode).await?;
+    let code = read_code(&args).await?;
     let draft = draft(&args).await?;
 
     let session = Session::open(tools, &args.login, &args.network).await?;
@@ -176,7 +178,7 @@ pub(super) async fn deploy(tools: &Tools, args: DeployArgs) -> Result<Report, Cl
     let record = draft.record(&code, &now(&tools.clock));
     let put = PutRecord {
         repo: session.did.as_str(),
-        collection: COLLECTION,
+        collection: FUNCTION_COLLECTION,
         rkey: rkey.as_str(),
         record: &record,
     };
@@ -184,10 +186,17 @@ pub(super) async fn deploy(tools: &Tools, args: DeployArgs) -> Result<Report, Cl
     Ok(report(&args, &code, &written).with_notes(notes))
 }
 
-/// Reads the file, no further than the largest code that can be deployed.
-async fn read_code(path: &Path, mode: Mode) -> Result<Vec<u8>, CliError> {
-    let bytes = files::read(path, wasm::MAX_CODE_BYTES).await?;
-    wasm::check(&bytes, mode).map_err(|why| CliError::setting(path.display().to_string(), why))?;
+/// Reads the file, no further than the largest code that can be deployed, and judges it as a service
+/// would.
+async fn read_code(args: &DeployArgs) -> Result<Vec<u8>, CliError> {
+    let bytes = files::read(&args.file, wasm::MAX_CODE_BYTES).await?;
+    let admitted = wasm::check(&bytes, args.mode)
+        .map_err(|why| CliError::setting(args.file.display().to_string(), why))?;
+    let needed = admitted.initial_bytes.div_ceil(1 << 20);
+    if needed > u64::from(args.max_memory_mb) {
+        let why = format!("the module starts with {needed} MiB of memory, so no run of it would begin");
+        return Err(CliError::setting(format!("--max-memory-mb {}", args.max_memory_mb), why));
+    }
     Ok(bytes)
 }
 
@@ -273,13 +282,6 @@ async fn upload(pds: &Xrpc<'_>, session: &Session, file: &Path, bytes: Vec<u8>) 
         return Err(CliError::Unusable { host: host_of(session.pds()), why });
     }
     Ok(Code { cid: blob.r#ref.link, mime_type: blob.mime_type, size })
-}
-
-fn blob_cid(bytes: &[u8]) -> Cid {
-    let digest: [u8; 32] = Sha256::digest(bytes).into();
-    // A digest of 32 bytes fits a multihash of 64.
-    let hash = Multihash::<64>::wrap(SHA2_256, &digest).expect("32 bytes fit 64");
-    Cid::new_v1(RAW, hash)
 }
 
 /// The moment, to the millisecond, as RFC 3339.
@@ -388,12 +390,6 @@ mod tests {
             );
         }
         assert_eq!(args(&["--strict-output"]).err().unwrap().kind(), ErrorKind::MissingRequiredArgument);
-    }
-
-    #[test]
-    fn the_blob_cid_is_that_of_the_specification() {
-        // The empty blob's well-known CID.
-        assert_eq!(blob_cid(b"").to_string(), "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku");
     }
 
     #[test]

@@ -1,19 +1,24 @@
-//! `describe`: what a function's record says, in words.
+//! `describe`: a function's record, proved by its author's signature, in words.
 
-use atrium_api::com::atproto::repo::get_record::NSID as GET_RECORD;
+use atrium_api::com::atproto::sync::get_record::NSID as GET_RECORD;
 use clap::Args;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Tools;
 use super::client::{Xrpc, host_of};
-use super::error::CliError;
+use super::error::{CliError, Unresolved};
 use super::locate::{self, NetworkArgs};
 use super::output::{self, Report, printable};
 use super::record::{MAX_ALLOWED, covers_something};
-use crate::lexicon::{AtUri, Mode};
+use crate::lexicon::{AtUri, FUNCTION_COLLECTION, FunctionMetadata, InvalidMetadata, Mode};
+use crate::repo::{Expected, Tid, ipld_to_json, verify_record};
 
 /// Show what a function's record says: its mode, limits, code, readers, schemas.
+///
+/// The record is fetched from its author's PDS with its proof, and checked as a service checks it: the
+/// signature by the key in the author's DID document, the tree, and the hash of every block. A record that
+/// is proved but that no service of this version runs is shown with the reason (InvalidFunction). The code
+/// itself is not fetched.
 #[derive(Args)]
 #[command(after_help = concat!(
     "\
@@ -26,9 +31,10 @@ Examples:
 ))]
 pub(super) struct DescribeArgs {
     /// The function: at://AUTHOR/at.functions.metadata/KEY
-    #[arg(value_name = "AT_URI", value_parser = at_uri)]
+    #[arg(value_name = "AT_URI", value_parser = function_uri)]
     function: AtUri,
-    /// Print JSON: {uri, cid, verified, record}
+    /// Print JSON: {uri, cid, rev, verified, invalidFunction, record}; `invalidFunction` is null or says why
+    /// services refuse it
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -37,56 +43,79 @@ pub(super) struct DescribeArgs {
 
 /// Parses the at-uri of a record.
 pub(super) fn at_uri(text: &str) -> Result<AtUri, String> {
-    AtUri::parse(text).map_err(|error| error.to_string())
+    AtUri::parse(text).map_err(|error| {
+        format!("{error}; expected at://AUTHOR/{FUNCTION_COLLECTION}/KEY, as `list` shows it")
+    })
 }
 
-/// A record, and how far it can be believed.
-struct Fetched {
+fn function_uri(text: &str) -> Result<AtUri, String> {
+    let uri = at_uri(text)?;
+    if uri.collection.as_str() == FUNCTION_COLLECTION {
+        Ok(uri)
+    } else {
+        Err(format!("not a function: expected at://AUTHOR/{FUNCTION_COLLECTION}/KEY"))
+    }
+}
+
+/// A record that its author's signature proves.
+struct Proved {
     uri: String,
-    cid: Option<String>,
+    cid: String,
+    rev: Tid,
     record: Value,
-    /// Who says so, where nothing proves it.
-    unproved: Option<String>,
+    /// Why services refuse it, if they do.
+    invalid: Option<InvalidMetadata>,
 }
 
 /// Runs the command.
 pub(super) async fn describe(tools: &Tools, args: DescribeArgs) -> Result<Report, CliError> {
-    let fetched = fetch(tools, &args.network, &args.function).await?;
-    let verified = fetched.unproved.is_none();
-    let value =
-        json!({"uri": fetched.uri, "cid": fetched.cid, "verified": verified, "record": fetched.record});
-    let report = Report::json_or(args.json, &value, || text(&fetched));
-    Ok(match &fetched.unproved {
-        Some(host) if !args.json => report.with_notes(format!("unverified: as {host} tells it")),
-        _ => report,
-    })
+    let proved = fetch(tools, &args.network, &args.function).await?;
+    let value = json!({
+        "uri": proved.uri,
+        "cid": proved.cid,
+        "rev": proved.rev.to_string(),
+        "verified": true,
+        "invalidFunction": proved.invalid.as_ref().map(ToString::to_string),
+        "record": proved.record,
+    });
+    Ok(Report::json_or(args.json, &value, || text(&proved)))
 }
 
-/// Gets the record from the author's PDS, taking its word for it.
-async fn fetch(tools: &Tools, at: &NetworkArgs, function: &AtUri) -> Result<Fetched, CliError> {
-    #[derive(Deserialize)]
-    struct Output {
-        cid: Option<String>,
-        value: Value,
-    }
-    let account = locate::account(tools, at, &function.authority).await?;
+/// Gets the record from the author's PDS, and checks its proof. Nothing is remembered between two
+/// commands, so an older state of the repo, signed once, cannot be told from the newest.
+async fn fetch(tools: &Tools, at: &NetworkArgs, function: &AtUri) -> Result<Proved, CliError> {
+    let locate::Author { account, key } = locate::author(tools, at, &function.authority).await?;
+    let key =
+        key.ok_or_else(|| CliError::Unresolved { name: account.did.to_string(), why: Unresolved::Key })?;
     let parameters = [
-        ("repo", account.did.as_str()),
+        ("did", account.did.as_str()),
         ("collection", function.collection.as_str()),
         ("rkey", function.rkey.as_str()),
     ];
-    let output: Output = Xrpc::anonymous(&tools.http, &account.pds).query(GET_RECORD, parameters).await?;
-    let uri = AtUri::of_record(account.did, function.collection.clone(), function.rkey.clone());
-    Ok(Fetched {
-        uri: uri.to_string(),
-        cid: output.cid,
-        record: output.value,
-        unproved: Some(host_of(&account.pds)),
+    let car = Xrpc::anonymous(&tools.http, &account.pds).download(GET_RECORD, parameters).await?;
+    let expected = Expected {
+        did: &account.did,
+        collection: &function.collection,
+        rkey: &function.rkey,
+        key: &key,
+        now: tools.clock.since_epoch(),
+    };
+    let proof = verify_record(&car, &expected)
+        .map_err(|why| CliError::Unproved { host: host_of(&account.pds), why })?;
+    let uri = AtUri::of_record(account.did.clone(), function.collection.clone(), function.rkey.clone());
+    let uri = uri.to_string();
+    let Some(record) = proof.record else { return Err(CliError::Absent(uri)) };
+    Ok(Proved {
+        uri,
+        cid: record.cid.to_string(),
+        rev: proof.rev,
+        invalid: FunctionMetadata::from_record(&record.value).err(),
+        record: ipld_to_json(&record.value),
     })
 }
 
-fn text(fetched: &Fetched) -> String {
-    let record = &fetched.record;
+fn text(proved: &Proved) -> String {
+    let record = &proved.record;
     let told = |name: &str| record[name].as_str().map(str::to_owned);
     let mut rows: Vec<[String; 2]> = Vec::new();
     let mut row = |name: &str, value: Option<String>| {
@@ -98,21 +127,26 @@ fn text(fetched: &Fetched) -> String {
     row("version", told("version"));
     row("description", told("description"));
     row("updated", told("updatedAt"));
-    row("record", fetched.cid.clone());
+    row("record", Some(proved.cid.clone()));
+    row("verified", Some(format!("by the author's signature, rev {}", proved.rev)));
     row("code", Some(code(&record["code"])));
     row("mode", Some(mode(record)));
-    row("memory", Some(limit(record, "maxMemoryMb", 32, "MiB")));
-    row("time", Some(limit(record, "maxDurationMs", 100, "ms")));
+    row("memory", Some(limit(record, "maxMemoryMb", FunctionMetadata::DEFAULT_MEMORY_MB, "MiB")));
+    row("time", Some(limit(record, "maxDurationMs", FunctionMetadata::DEFAULT_DURATION_MS, "ms")));
     row("callers", Some(callers(record).to_owned()));
     for line in readable(record) {
         row("may read", Some(line));
     }
-    let mut text = format!("{}\n{}", printable(&fetched.uri), output::table(&rows));
+    row("runs", proved.invalid.as_ref().map(|why| format!("no. InvalidFunction: {why}")));
+    let mut text = format!("{}\n{}", printable(&proved.uri), output::table(&rows));
     for (name, title) in [("inputSchema", "input schema"), ("outputSchema", "output schema")] {
         if let Some(schema) = record.get(name) {
             let strict = name == "outputSchema" && record["strictOutput"] == true;
-            let title = if strict { "output schema (a run that does not fit it fails)" } else { title };
-            text.push_str(&format!("  {title}\n{}\n", output::pretty(&schema.to_string())));
+            let strict = if strict { "strictOutput; " } else { "" };
+            let schema = output::pretty(&schema.to_string());
+            text.push_str(&format!(
+                "  {title} ({strict}services of this version do not check it)\n{schema}\n"
+            ));
         }
     }
     text
@@ -136,7 +170,7 @@ fn mode(record: &Value) -> String {
     }
 }
 
-fn limit(record: &Value, name: &str, default: u64, unit: &str) -> String {
+fn limit(record: &Value, name: &str, default: u16, unit: &str) -> String {
     match record.get(name) {
         None => format!("{default} {unit} (default)"),
         Some(value) => match value.as_u64() {
@@ -149,15 +183,17 @@ fn limit(record: &Value, name: &str, default: u64, unit: &str) -> String {
 fn callers(record: &Value) -> &'static str {
     match record.get("public") {
         None | Some(Value::Bool(true)) => "everyone",
-        Some(Value::Bool(false)) => "the author, and whom the author granted it",
+        Some(Value::Bool(false)) => "the author alone",
         Some(_) => "`public` is neither true nor false: it cannot run",
     }
 }
 
 /// What the function may read, a line each.
 fn readable(record: &Value) -> Vec<String> {
+    // The only mode of this version, and it has no host calls.
+    const NONE: &str = "nothing: pure-v1 functions make no host calls";
     let Some(entries) = record.get("allowedHosts") else {
-        return vec!["any public repo, unless the service's operator narrows that".to_owned()];
+        return vec![NONE.to_owned()];
     };
     match entries.as_array().map(Vec::as_slice) {
         None => vec!["`allowedHosts` is no list: it cannot run".to_owned()],
@@ -181,38 +217,43 @@ mod tests {
     use super::*;
 
     fn described(record: Value) -> String {
-        text(&Fetched {
-            uri: "at://did:web:a.com/x.y.z/k".into(),
-            cid: Some("bafyrec".into()),
+        text(&Proved {
+            uri: "at://did:web:a.com/at.functions.metadata/k".into(),
+            cid: "bafyrec".into(),
+            rev: Tid::parse("3kczqm6lnjk2c").unwrap(),
+            invalid: FunctionMetadata::from_record(&crate::repo::json_to_ipld(&record).unwrap()).err(),
             record,
-            unproved: None,
         })
     }
 
     #[test]
     fn a_record_is_told_in_words() {
         let record = json!({
-            "name": "echo", "version": "1.0.0", "updatedAt": "then", "mode": "pure-v1", "description": "two\nlines",
-            "code": {"$type": "blob", "ref": {"$link": "bafkcode"}, "mimeType": "application/wasm", "size": 2048},
-            "maxMemoryMb": 64, "public": false, "allowedHosts": ["at://b.com", "https://c.com", 7],
+            "$type": "at.functions.metadata", "name": "echo", "version": "1.0.0", "updatedAt": "then", "mode": "pure-v1",
+            "description": "two\nlines",
+            "code": {
+                "$type": "blob", "mimeType": "application/wasm", "size": 2048,
+                "ref": {"$link": "bafkreidakqso2hrcofdqrzxmlr2hf7oxba57lsdgdamprna3ffjyappiha"},
+            },
+            "maxMemoryMb": 64, "public": false, "allowedHosts": ["at://b.com", "https://c.com"],
             "outputSchema": {"type": "string"}, "strictOutput": true,
         });
         let expected = "\
-at://did:web:a.com/x.y.z/k
+at://did:web:a.com/at.functions.metadata/k
   name         echo
   version      1.0.0
   description  two\\u{a}lines
   updated      then
   record       bafyrec
-  code         bafkcode (2.0 KiB)
+  verified     by the author's signature, rev 3kczqm6lnjk2c
+  code         bafkreidakqso2hrcofdqrzxmlr2hf7oxba57lsdgdamprna3ffjyappiha (2.0 KiB)
   mode         pure-v1
   memory       64 MiB
   time         100 ms (default)
-  callers      the author, and whom the author granted it
+  callers      the author alone
   may read     at://b.com
   may read     https://c.com (covers nothing: not an at-uri of a repo, collection or record)
-  may read     7 (covers nothing: not text)
-  output schema (a run that does not fit it fails)
+  output schema (strictOutput; services of this version do not check it)
 {
   \"type\": \"string\"
 }
@@ -230,10 +271,10 @@ at://did:web:a.com/x.y.z/k
             "memory    \"x\": not a limit",
             "callers   `public` is neither",
             "may read  `allowedHosts` is no list",
+            "runs      no. InvalidFunction: `$type` is missing",
         ] {
             assert!(text.contains(expected), "{expected} in {text}");
         }
-        assert!(described(json!(null)).contains("code      none"));
     }
 
     #[test]
@@ -251,5 +292,6 @@ at://did:web:a.com/x.y.z/k
         assert_eq!(lines.len(), 65);
         assert_eq!(lines[64], "(6 more, which no service considers)");
         assert_eq!(readable(&json!({"allowedHosts": []})), ["nothing"]);
+        assert_eq!(readable(&json!({})), ["nothing: pure-v1 functions make no host calls"]);
     }
 }

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::{Anonymous, Config, Settings};
 use crate::dev::{Author, Module, Modules, Published, host_router};
 use crate::lexicon::Mode;
+use crate::sandbox;
 use crate::server::{self, Admin, Listener, Service};
 use crate::telemetry;
 
@@ -27,7 +28,7 @@ const RECORD_TTL: Duration = Duration::from_millis(300);
 /// Starts the service with an identity of its own, and beside it an author's signed repo that holds the echo example, or
 /// the modules at PATH, published again whenever they change. Behind it is the same pipeline as in production: the
 /// author's DID is resolved, the record proved by its signature, the code matched to its hash; over loopback http.
-/// Everything is forgotten at the end. Calls need no token.
+/// Everything is forgotten at the end. Calls need no token. Each module is judged as `deploy` and services judge it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -56,9 +57,9 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<()> {
     telemetry::start_logs(Default::default(), &args.log).map_err(anyhow::Error::msg)?;
     let metrics = telemetry::start_metrics().context("the metrics recorder")?;
     let stop = stop_signal()?;
-    let public = Listener::bind("--listen", args.listen).await?;
-    let admin = Listener::bind("--admin-listen", args.admin_listen).await?;
-    let repo = Listener::bind("--repo-listen", args.repo_listen).await?;
+    let public = bind("--listen", args.listen).await?;
+    let admin = bind("--admin-listen", args.admin_listen).await?;
+    let repo = bind("--repo-listen", args.repo_listen).await?;
 
     let clock = Clock::system();
     let author = Arc::new(Author::at_port(repo.address().port(), clock.clone())?);
@@ -73,8 +74,7 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<()> {
     for found in modules.changed() {
         report(&author, found);
     }
-    let example = first_function(&author);
-    print_welcome(&config, &author, example.as_deref());
+    print!("{}", welcome(&config, &author, &admin, modules.is_watching()));
 
     let repo = tokio::spawn(server::serve(repo, host_router(Arc::clone(&author)), std::future::pending()));
     let admin_router = Admin::new(Arc::clone(&service), metrics).router();
@@ -92,6 +92,12 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<()> {
     admin.abort();
     repo.abort();
     Ok(())
+}
+
+async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<Listener> {
+    Listener::bind(flag, address).await.map_err(|error| {
+        anyhow::anyhow!("{error}; if another one runs there, {flag} 127.0.0.1:0 has the system choose a port")
+    })
 }
 
 /// The settings of development: everything on loopback, and nothing asked of any other host.
@@ -119,8 +125,13 @@ fn report(author: &Author, found: Result<Module, impl std::fmt::Display>) {
     }
 }
 
+/// Puts a module into the repo, unless a service would refuse it.
 fn publish(author: &Author, module: Module) -> Option<Published> {
     let bytes = module.wasm.len();
+    if let Err(refusal) = sandbox::judge(Mode::PureV1, &module.wasm) {
+        eprintln!("not published: {}: {refusal}", module.rkey);
+        return None;
+    }
     match author.publish(&module.rkey, Mode::PureV1, module.wasm) {
         Ok(published) => {
             println!("published {}  ({bytes} bytes, record {})", published.uri, published.cid);
@@ -133,25 +144,45 @@ fn publish(author: &Author, module: Module) -> Option<Published> {
     }
 }
 
-fn first_function(author: &Author) -> Option<String> {
-    author.functions().first().map(ToString::to_string)
-}
-
-fn print_welcome(config: &Config, author: &Author, example: Option<&str>) {
-    let endpoint = config.hostname.origin();
-    println!();
-    println!("service  {}#{}  at {endpoint}", config.hostname.did(), config.service_id);
-    println!("author   {}  at {}", author.did(), author.origin());
-    if let Some(uri) = example {
-        let body = serde_json::json!({ "function": uri, "input": { "hello": "world" } });
-        println!();
-        println!("Try it:");
-        println!(
-            "  curl -s {endpoint}/xrpc/at.functions.run -H 'content-type: application/json' -d '{body}'"
-        );
+/// The first screen: what runs, and what to type next.
+fn welcome(config: &Config, author: &Author, admin: &Listener, watching: bool) -> String {
+    let (endpoint, service) = (config.hostname.origin(), config.hostname.did());
+    // As it was called: after `cargo run` it is not in the PATH.
+    let called =
+        std::env::args().next().filter(|name| !name.contains(|c: char| c.is_whitespace() || c == '\''));
+    let program = called.as_deref().unwrap_or("at-functions");
+    let watched = if watching { "; files are published again when they change" } else { "" };
+    let mut text = format!(
+        "\nservice  {service}#{}\n         {endpoint}, calls need no token\n\
+         author   {}\n         {}, a signed repo in memory{watched}\n\
+         admin    http://{}/metrics, /readyz\n\n",
+        config.service_id,
+        author.did(),
+        author.origin(),
+        admin.address(),
+    );
+    match author.functions().first() {
+        None => text.push_str("Nothing is published yet: build a .wasm file at the path that you gave.\n\n"),
+        Some(uri) => {
+            let input = r#"{"hello":"world"}"#;
+            let body = format!(r#"{{"function":"{uri}","input":{input}}}"#);
+            text.push_str(&format!(
+                "Call it:\n  \
+                 curl -s {endpoint}/xrpc/at.functions.run -H 'content-type: application/json' -d '{body}'\n\n\
+                 The same from a second terminal, and what else there is to see:\n  \
+                 {program} invoke {uri} --input '{input}' --anonymous --service {service}\n  \
+                 {program} describe {uri}\n  \
+                 {program} list {}\n",
+                author.did(),
+            ));
+            if !watching {
+                text.push_str(&format!("\nYour own:\n  {program} dev path/to/module.wasm\n"));
+            }
+            text.push('\n');
+        }
     }
-    println!();
-    println!("Ctrl-C stops it.");
+    text.push_str("Ctrl-C stops it, and all of it is gone.\n");
+    text
 }
 
 /// A directory that goes away with the value.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::advice;
 use super::output::{Exit, printable};
 use crate::identity::service_key::ServiceKeyError;
+use crate::repo::ProofError;
 
 /// Characters of a server's own words that are shown: it may send any amount of them.
 const SHOWN_CHARS: usize = 600;
@@ -23,6 +24,9 @@ pub(super) enum CliError {
     /// The service's key in a data directory could not be used.
     #[error(transparent)]
     Key(#[from] ServiceKeyError),
+    /// The author's repo has no such record: its signature proves that too.
+    #[error("{0}: there is no such record, as the author's signature proves")]
+    Absent(String),
     /// Something that a flag, variable or file gave is wrong, or was needed and not given.
     #[error("{what}: {why}")]
     Setting { what: String, why: String },
@@ -38,6 +42,9 @@ pub(super) enum CliError {
     /// A name that leads nowhere.
     #[error("{name}: {why}")]
     Unresolved { name: String, why: Unresolved },
+    /// What a PDS sent as a signed record is not that.
+    #[error("{host} sent a record that does not prove itself: {why}")]
+    Unproved { host: String, why: ProofError },
     /// An answer came that is none of the protocol's.
     #[error("{host} gave an unusable answer: {why}")]
     Unusable { host: String, why: String },
@@ -67,6 +74,8 @@ pub(super) enum Unresolved {
     Handle,
     #[error("the DID {0} does not claim this handle back")]
     HandleMismatch(String),
+    #[error("its DID document has no #atproto key that can be used, so nothing in its repo can be proved")]
+    Key,
     #[error("its DID document names no PDS that can be used (https, no path)")]
     Pds,
     #[error("the DID document has no such service with a usable endpoint (https, no path)")]
@@ -114,7 +123,10 @@ impl CliError {
 
     pub(super) fn exit(&self) -> Exit {
         match self {
-            CliError::Declined | CliError::Unresolved { .. } => Exit::Refused,
+            CliError::Absent(_)
+            | CliError::Declined
+            | CliError::Unproved { .. }
+            | CliError::Unresolved { .. } => Exit::Refused,
             CliError::File { .. } | CliError::Key(_) | CliError::Setting { .. } => Exit::Usage,
             CliError::Refused(refusal) => refusal.exit(),
             CliError::Runtime(_) | CliError::Unreachable { .. } | CliError::Unusable { .. } => Exit::Network,
@@ -124,6 +136,10 @@ impl CliError {
     /// What to do about it, where the message itself does not say.
     pub(super) fn advice(&self) -> Option<&'static str> {
         match self {
+            CliError::Absent(_) => Some("Check the at-uri: `at-functions list AUTHOR` shows what there is."),
+            CliError::Unproved { .. } => {
+                Some("It may be damaged or forged, and no service runs it: try again, then tell the author.")
+            }
             CliError::Refused(refusal) => {
                 advice::for_refusal(refusal.status, &refusal.name, &refusal.message)
             }
@@ -131,9 +147,11 @@ impl CliError {
                 Some("Check the host's name and your connection, then try again.")
             }
             CliError::Unresolved { why, .. } => match why {
-                Unresolved::Did | Unresolved::Handle => {
-                    Some("Check the spelling of the handle or DID, and your connection.")
-                }
+                Unresolved::Did => Some("Check the spelling of the DID, and --plc-url if you gave it."),
+                Unresolved::Handle => Some(
+                    "Check its spelling and your connection. --pds URL asks that PDS instead of DNS; a DID needs neither.",
+                ),
+                Unresolved::Key => Some("Tell the author: their account's DID document is broken."),
                 Unresolved::HandleMismatch(_) => Some("Use the DID itself if you trust it."),
                 Unresolved::Pds => Some("Give your own PDS with --pds URL or AT_FUNCTIONS_PDS."),
                 Unresolved::Document | Unresolved::Service => Some(

@@ -147,6 +147,10 @@ async fn way(tools: &Tools, args: &InvokeArgs) -> Result<Way, CliError> {
         let server = locate::service(tools, &args.network, &args.service).await?;
         return Ok(Way { server, token: None, proxy: None });
     }
+    if args.login.account.handle.is_none() {
+        let why = "give your handle, or set AT_FUNCTIONS_HANDLE; or call with --anonymous, where the service takes that";
+        return Err(CliError::setting("--handle", why));
+    }
     if !args.direct {
         let session = Session::open(tools, &args.login, &args.network).await?;
         return Ok(Way {

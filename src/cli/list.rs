@@ -10,9 +10,8 @@ use super::client::{Xrpc, host_of};
 use super::error::CliError;
 use super::locate::{self, Account, NetworkArgs};
 use super::output::{self, Report};
-use super::record::COLLECTION;
 use super::session::{AccountArgs, authority};
-use crate::lexicon::Authority;
+use crate::lexicon::{Authority, FUNCTION_COLLECTION};
 
 /// Records a page, the most that `listRecords` gives.
 const PAGE: u8 = 100;
@@ -97,7 +96,7 @@ async fn records(pds: &Xrpc<'_>, account: &Account) -> Result<(Vec<Listed>, bool
     for _ in 0..MAX_PAGES {
         let parameters = Parameters {
             repo: account.did.as_str(),
-            collection: COLLECTION,
+            collection: FUNCTION_COLLECTION,
             limit: PAGE,
             cursor: cursor.clone(),
         };
@@ -125,7 +124,7 @@ fn text(account: &Account, records: &[Listed]) -> String {
             field(record, "version"),
             field(record, "mode"),
             size.map_or_else(|| "?".to_owned(), output::size),
-            if record.value["public"] == false { "granted" } else { "all" }.to_owned(),
+            if record.value["public"] == false { "author" } else { "all" }.to_owned(),
             record.uri.clone(),
         ]
     });

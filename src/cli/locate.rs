@@ -15,7 +15,7 @@ use url::{Host, Url};
 use super::Tools;
 use super::client::{Http, Xrpc};
 use super::error::{CliError, Refusal, Unresolved};
-use crate::identity::{Did, DidMethod, Handle, ServiceRef, web_origin};
+use crate::identity::{Did, DidDocument, DidMethod, Handle, PublicKey, ServiceRef, web_origin};
 use crate::lexicon::Authority;
 
 /// How often `/.well-known/atproto-did` may redirect.
@@ -41,6 +41,13 @@ pub(super) struct NetworkArgs {
     pub(super) plc_url: Url,
 }
 
+/// An account, and what proves its records.
+pub(super) struct Author {
+    pub(super) account: Account,
+    /// The `#atproto` key of its DID document, if that has one that can be used.
+    pub(super) key: Option<PublicKey>,
+}
+
 /// An account and the PDS that holds it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Account {
@@ -64,13 +71,17 @@ pub(super) fn origin(text: &str) -> Result<Url, String> {
 /// The endpoint that a DID document names, if it may be trusted with credentials: https, or a
 /// service on this very machine.
 fn endpoint(text: &str) -> Option<Url> {
-    let url = origin(text).ok()?;
-    let loopback = match url.host()? {
-        Host::Domain(name) => name == "localhost",
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
+    origin(text).ok().filter(may_take_credentials)
+}
+
+fn may_take_credentials(url: &Url) -> bool {
+    let loopback = match url.host() {
+        None => false,
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
     };
-    (url.scheme() == "https" || loopback).then_some(url)
+    url.scheme() == "https" || loopback
 }
 
 /// The caller's own account: at `--pds` where that is given.
@@ -87,21 +98,31 @@ pub(super) async fn own_account(
 
 /// Anybody's account, at the PDS that its DID document names.
 pub(super) async fn account(tools: &Tools, at: &NetworkArgs, who: &Authority) -> Result<Account, CliError> {
+    Ok(author(tools, at, who).await?.account)
+}
+
+/// The same, with the key that signs its repo.
+pub(super) async fn author(tools: &Tools, at: &NetworkArgs, who: &Authority) -> Result<Author, CliError> {
     let did = did_of(tools, at, who).await?;
     let document = document(&tools.http, at, &did).await?;
+    let document = DidDocument::parse(&did, &document).map_err(|_| unresolved(&did, Unresolved::Document))?;
     if let Authority::Handle(handle) = who
-        && !document.handle().is_some_and(|claimed| claimed.eq_ignore_ascii_case(handle.as_str()))
+        && document.handle.as_ref() != Some(handle)
     {
         let why = Unresolved::HandleMismatch(did.to_string());
         return Err(CliError::Unresolved { name: handle.to_string(), why });
     }
-    let pds = document.service("atproto_pds").ok_or_else(|| unresolved(&did, Unresolved::Pds))?;
-    Ok(Account { did, pds })
+    let pds = document.pds.filter(may_take_credentials).ok_or_else(|| unresolved(&did, Unresolved::Pds))?;
+    Ok(Author { account: Account { did, pds }, key: document.signing_key })
 }
 
 /// The endpoint of a service.
 pub(super) async fn service(tools: &Tools, at: &NetworkArgs, service: &ServiceRef) -> Result<Url, CliError> {
     let document = document(&tools.http, at, &service.did).await?;
+    let document: Option<ServiceDocument> = serde_json::from_slice(&document).ok();
+    let document = document
+        .filter(|document| document.id == service.did.as_str())
+        .ok_or_else(|| unresolved(&service.did, Unresolved::Document))?;
     document.service(service.id.as_str()).ok_or_else(|| unresolved(service, Unresolved::Service))
 }
 
@@ -161,23 +182,16 @@ async fn did_by_dns(handle: &Handle) -> Option<Did> {
     if dids.next().is_some() { None } else { did }
 }
 
-/// A DID document, as far as the commands look into it. Entries of shapes that we do not know are
-/// passed over.
+/// The DID document of a service, as far as a caller looks into it. Entries of shapes that we do not
+/// know are passed over.
 #[derive(Deserialize)]
-struct Document {
+struct ServiceDocument {
     id: String,
-    #[serde(default, rename = "alsoKnownAs")]
-    also_known_as: Vec<Value>,
     #[serde(default)]
     service: Vec<Value>,
 }
 
-impl Document {
-    /// The handle that it claims: the first `at://` name.
-    fn handle(&self) -> Option<&str> {
-        self.also_known_as.iter().filter_map(Value::as_str).find_map(|name| name.strip_prefix("at://"))
-    }
-
+impl ServiceDocument {
     /// The endpoint of the first entry with this id.
     fn service(&self, id: &str) -> Option<Url> {
         let full = format!("{}#{id}", self.id);
@@ -198,7 +212,8 @@ fn document_url(did: &Did, plc: &Url) -> Option<Url> {
     }
 }
 
-async fn document(http: &Http, at: &NetworkArgs, did: &Did) -> Result<Document, CliError> {
+/// The bytes that are served as the document of a DID.
+async fn document(http: &Http, at: &NetworkArgs, did: &Did) -> Result<Vec<u8>, CliError> {
     let url = document_url(did, &at.plc_url).ok_or_else(|| unresolved(did, Unresolved::Did))?;
     let answer = http.get(&url, "application/did+ld+json, application/json").await?;
     match answer.status() {
@@ -214,10 +229,7 @@ async fn document(http: &Http, at: &NetworkArgs, did: &Did) -> Result<Document, 
             return Err(refusal.into());
         }
     }
-    let document: Option<Document> = serde_json::from_slice(answer.body()).ok();
-    document
-        .filter(|document| document.id == did.as_str())
-        .ok_or_else(|| unresolved(did, Unresolved::Document))
+    Ok(answer.into_body())
 }
 
 #[cfg(test)]
@@ -254,8 +266,8 @@ mod tests {
 
     #[test]
     fn a_document_is_read_as_a_pds_reads_it() {
-        let document: Document = serde_json::from_str(
-            r##"{"id": "did:web:a.com", "alsoKnownAs": [7, "https://x", "at://alice.test", "at://bob.test"],
+        let document: ServiceDocument = serde_json::from_str(
+            r##"{"id": "did:web:a.com",
                 "service": ["x", {"id": "#a", "serviceEndpoint": {"not": "text"}},
                     {"id": "#b", "serviceEndpoint": "https://first.com"},
                     {"id": "#b", "serviceEndpoint": "https://second.com"},
@@ -264,7 +276,6 @@ mod tests {
                     {"id": "e", "serviceEndpoint": "https://e.com"}]}"##,
         )
         .unwrap();
-        assert_eq!(document.handle(), Some("alice.test"));
         let found = |id| document.service(id).map(|url| url.to_string());
         assert_eq!(found("a"), None);
         assert_eq!(found("b").as_deref(), Some("https://first.com/"));

@@ -5,15 +5,8 @@
 
 use serde_json::{Value, json};
 
-use crate::lexicon::{Authority, Mode, Nsid, RecordKey};
+use crate::lexicon::{Authority, FUNCTION_COLLECTION, Mode, Nsid, RecordKey};
 
-/// The collection of functions.
-pub(super) const COLLECTION: &str = "at.functions.metadata";
-
-/// Bounds of the lexicon; strings in UTF-8 bytes.
-pub(super) const MAX_NAME_BYTES: usize = 128;
-pub(super) const MAX_VERSION_BYTES: usize = 32;
-pub(super) const MAX_DESCRIPTION_BYTES: usize = 2048;
 /// Entries of `allowedHosts` that a service considers.
 pub(super) const MAX_ALLOWED: usize = 64;
 
@@ -46,7 +39,7 @@ impl Draft {
     /// The record; `updated_at` is an RFC 3339 time.
     pub(super) fn record(&self, code: &Code, updated_at: &str) -> Value {
         let mut record = json!({
-            "$type": COLLECTION,
+            "$type": FUNCTION_COLLECTION,
             "name": self.name,
             "version": self.version,
             "updatedAt": updated_at,
@@ -147,6 +140,7 @@ fn fault_below(value: &Value, path: &mut String, segment: &str) -> Option<String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lexicon::FunctionMetadata;
 
     fn draft() -> Draft {
         Draft {
@@ -192,6 +186,28 @@ mod tests {
                 "public": true,
             })
         );
+    }
+
+    #[test]
+    fn a_service_takes_what_is_deployed() {
+        let code = Code { cid: crate::repo::blob_cid(b"code").to_string(), ..code() };
+        let full = Draft {
+            description: Some("x".repeat(FunctionMetadata::MAX_DESCRIPTION_BYTES)),
+            max_memory_mb: FunctionMetadata::MAX_MEMORY_MB,
+            max_duration_ms: FunctionMetadata::MAX_DURATION_MS,
+            allowed_hosts: Some(vec![]),
+            input_schema: Some(json!({"maximum": 1.0})),
+            output_schema: Some(json!({})),
+            strict_output: true,
+            ..draft()
+        };
+        for draft in [draft(), full] {
+            let record = crate::repo::json_to_ipld(&draft.record(&code, "2026-11-21T05:00:00Z")).unwrap();
+            let metadata = FunctionMetadata::from_record(&record).unwrap();
+            assert_eq!(metadata.name, draft.name);
+            assert_eq!(metadata.max_memory_mb, draft.max_memory_mb);
+            assert_eq!(metadata.strict_output, draft.strict_output);
+        }
     }
 
     #[test]

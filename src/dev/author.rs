@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::identity::{Did, InvalidDid, InvalidKey, SigningKey};
-use crate::lexicon::{AtUri, Mode, Nsid, RecordKey};
-use crate::registry::{FUNCTION_COLLECTION, function_collection};
+use crate::lexicon::{AtUri, FUNCTION_COLLECTION, Mode, Nsid, RecordKey};
+use crate::registry::function_collection;
 use crate::repo::writer::Repository;
 use crate::repo::{blob_cid, json_to_ipld};
 

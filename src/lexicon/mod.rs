@@ -8,5 +8,5 @@ mod metadata;
 mod mode;
 
 pub use at_uri::{AtUri, Authority, InvalidAtUri, Nsid, RecordKey};
-pub use metadata::{CodeRef, FunctionMetadata, InvalidMetadata, Problem};
+pub use metadata::{CodeRef, FUNCTION_COLLECTION, FunctionMetadata, InvalidMetadata, Problem};
 pub use mode::Mode;

@@ -24,15 +24,13 @@ use tokio::sync::Semaphore;
 use crate::clock::Clock;
 use crate::egress::Egress;
 use crate::identity::{Did, Resolver};
-use crate::lexicon::{AtUri, Authority, FunctionMetadata, Nsid, RecordKey};
+use crate::lexicon::{AtUri, Authority, FUNCTION_COLLECTION, FunctionMetadata, Nsid, RecordKey};
 use crate::repo::{RevFloor, Tid};
 
 pub use error::RegistryError;
 
 use cache::Caches;
 
-/// The collection of functions.
-pub const FUNCTION_COLLECTION: &str = "at.functions.metadata";
 /// The collection of workflows, which this service does not run.
 const WORKFLOW_COLLECTION: &str = "at.functions.workflow";
 

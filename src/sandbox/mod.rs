@@ -32,12 +32,19 @@ mod stopwatch;
 mod thread;
 mod ticker;
 
-pub use admission::{Bound, ExportKind, MAX_MODULE_BYTES, Refusal};
+pub use admission::{Admitted, Bound, ExportKind, MAX_MODULE_BYTES, Refusal};
 pub use artifact::Artifact;
 pub use engine::StartError;
 pub use job::{Door, Job, Lease, Limits, NoDoor, Owner};
 pub use outcome::{Completion, Failure, Outcome, Usage};
 pub use thread::{ThreadSandbox, ThreadSandboxConfig};
+
+/// Judges a module by the rules of its mode, as [`Sandbox::compile`] does before it compiles. What
+/// passes here is refused later only for what the compiler makes of it. Takes time in proportion to the
+/// module's length.
+pub fn judge(mode: Mode, code: &[u8]) -> Result<Admitted, Refusal> {
+    admission::admit(mode, code)
+}
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::world::{ECHO, answer};
 
+const BINARY: &str = env!("CARGO_BIN_EXE_at-functions");
+
 /// A running `dev`, ended with its value.
 struct Dev {
     child: Child,
@@ -16,7 +18,7 @@ struct Dev {
 
 impl Dev {
     fn start(arguments: &[&str]) -> Dev {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_at-functions"))
+        let mut child = Command::new(BINARY)
             .arg("dev")
             .args([
                 "--listen",
@@ -70,6 +72,34 @@ async fn the_printed_curl_line_answers() {
     assert_eq!(answer.output()["ok"], true);
     assert_eq!(answer.output()["echo"], body["input"]);
     assert_eq!(answer.output()["mode"], "pure-v1");
+}
+
+#[tokio::test]
+async fn every_command_of_the_first_screen_works_as_it_is_printed() {
+    let mut dev = Dev::start(&[]);
+    let commands: Vec<String> = (0..3).map(|_| dev.line_with(&format!("  {BINARY} "))).collect();
+    let expected = [
+        ("invoke at://", "\"world\""),
+        ("describe at://", "verified  by the author"),
+        ("list did:web:", "echo"),
+    ];
+    for (line, (start, told)) in commands.iter().zip(expected) {
+        assert!(line.trim().strip_prefix(BINARY).unwrap().trim_start().starts_with(start), "{line}");
+        let output = Command::new("sh").args(["-c", line]).output().unwrap();
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && stdout.contains(told), "{line}: {stdout} {:?}", output.stderr);
+    }
+}
+
+#[test]
+fn a_module_that_services_refuse_is_not_published() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("bad.wasm"), wat::parse_str("(module)").unwrap()).unwrap();
+    let mut dev = Dev::start(&[dir.path().to_str().unwrap()]);
+    dev.line_with("Nothing is published yet");
+    std::fs::write(dir.path().join("good.wasm"), ECHO).unwrap();
+    let published = dev.line_with("published ");
+    assert!(published.contains("/at.functions.metadata/good"), "{published}");
 }
 
 #[tokio::test]

@@ -19,8 +19,8 @@ use super::Mode;
 pub use self::code::CodeRef;
 pub use self::invalid::{InvalidMetadata, Problem};
 
-/// The NSID of the records.
-const TYPE: &str = "at.functions.metadata";
+/// The NSID of the records, which is their collection and their `$type`.
+pub const FUNCTION_COLLECTION: &str = "at.functions.metadata";
 
 /// Modes of the published lexicon or of the design that this build may lack.
 const KNOWN_MODES: [&str; 5] = ["pure-v1", "host-v1", "component-v1", "wasi-v1", "cstr-v1"];
@@ -57,19 +57,38 @@ pub struct FunctionMetadata {
 }
 
 impl FunctionMetadata {
+    /// The longest `name`, in bytes of UTF-8.
+    pub const MAX_NAME_BYTES: usize = 128;
+    /// The longest `version`, in bytes of UTF-8.
+    pub const MAX_VERSION_BYTES: usize = 32;
+    /// The longest `description`, in bytes of UTF-8.
+    pub const MAX_DESCRIPTION_BYTES: usize = 2048;
+    /// The highest `maxMemoryMb`; the lowest is 1.
+    pub const MAX_MEMORY_MB: u16 = 256;
+    /// `maxMemoryMb` where the record does not say.
+    pub const DEFAULT_MEMORY_MB: u16 = 32;
+    /// The highest `maxDurationMs`; the lowest is 1.
+    pub const MAX_DURATION_MS: u16 = 5000;
+    /// `maxDurationMs` where the record does not say.
+    pub const DEFAULT_DURATION_MS: u16 = 100;
+
     /// Reads a record's value. The first problem, in the order of the lexicon's fields, is told.
     pub fn from_record(value: &Ipld) -> Result<FunctionMetadata, InvalidMetadata> {
         let fields = Fields::of(value)?;
-        fields.constant("$type", TYPE, fields::Absent::Refused)?;
+        fields.constant("$type", FUNCTION_COLLECTION, fields::Absent::Refused)?;
         let metadata = FunctionMetadata {
-            name: fields.required_text("name", 128)?,
-            version: fields.required_text("version", 32)?,
+            name: fields.required_text("name", Self::MAX_NAME_BYTES)?,
+            version: fields.required_text("version", Self::MAX_VERSION_BYTES)?,
             updated_at: fields.text("updatedAt", 64)?,
-            description: fields.text("description", 2048)?,
+            description: fields.text("description", Self::MAX_DESCRIPTION_BYTES)?,
             mode: mode(&fields)?,
             code: CodeRef::read(&fields)?,
-            max_memory_mb: fields.integer("maxMemoryMb", 1..=256)?.unwrap_or(32),
-            max_duration_ms: fields.integer("maxDurationMs", 1..=5000)?.unwrap_or(100),
+            max_memory_mb: fields
+                .integer("maxMemoryMb", 1..=Self::MAX_MEMORY_MB)?
+                .unwrap_or(Self::DEFAULT_MEMORY_MB),
+            max_duration_ms: fields
+                .integer("maxDurationMs", 1..=Self::MAX_DURATION_MS)?
+                .unwrap_or(Self::DEFAULT_DURATION_MS),
             public: fields.boolean("public")?.unwrap_or(true),
             allowed_hosts: fields.texts("allowedHosts")?,
             input_schema: fields.object("inputSchema")?,

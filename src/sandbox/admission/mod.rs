@@ -39,9 +39,9 @@ pub(super) const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
 
 /// What is known of a module that passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Admitted {
+pub struct Admitted {
     /// Memory and table that an instance has before its first instruction.
-    pub(super) initial_bytes: u64,
+    pub initial_bytes: u64,
 }
 
 /// Judges a module by the rules of `mode`. Takes time in proportion to its length.

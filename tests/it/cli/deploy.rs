@@ -18,7 +18,7 @@ async fn deploy_uploads_the_code_and_writes_the_record() {
     assert_eq!(stderr, "");
     assert_eq!(
         serde_json::from_str::<Value>(&stdout).unwrap(),
-        json!({"uri": FUNCTION, "cid": "bafyrecord", "codeCid": MODULE_CID, "codeSize": 8})
+        json!({"uri": FUNCTION, "cid": "bafyrecord", "codeCid": MODULE_CID, "codeSize": MODULE.len()})
     );
 
     let login = pds.seen("/xrpc/com.atproto.server.createSession");
@@ -47,7 +47,7 @@ async fn deploy_uploads_the_code_and_writes_the_record() {
                     "$type": "blob",
                     "ref": {"$link": MODULE_CID},
                     "mimeType": "application/wasm",
-                    "size": 8,
+                    "size": MODULE.len(),
                 },
                 "entrypoint": "run",
                 "inputEncoding": "application/json",
@@ -67,7 +67,7 @@ async fn deploy_tells_people_how_to_invoke_what_they_deployed() {
     let (code, stdout, _) = run(&mut as_author(&pds, &["deploy", &file, "--name", "echo"])).await;
     assert_eq!(code, 0);
     let expected = format!(
-        "deployed echo 0.1.0\n  function  {FUNCTION}\n  record    bafyrecord\n  code      {MODULE_CID} (8 bytes)\n\n\
+        "deployed echo 0.1.0\n  function  {FUNCTION}\n  record    bafyrecord\n  code      {MODULE_CID} (31.4 KiB)\n\n\
          invoke it:\n  at-functions invoke {FUNCTION} --service did:web:HOST --input '{{}}'\n\
          pin this very version with:\n  --cid bafyrecord\n"
     );
@@ -113,10 +113,15 @@ async fn what_is_wrong_on_this_side_is_told_before_anything_is_sent() {
     std::fs::write(&not_wasm, "(module)").unwrap();
     let schema = dir.path().join("schema.json");
     std::fs::write(&schema, r#"{"properties": {"a": {"multipleOf": 0.5}}}"#).unwrap();
+    let no_function = dir.path().join("b.wasm");
+    std::fs::write(&no_function, wat::parse_str("(module)").unwrap()).unwrap();
+    let no_function = no_function.to_str().unwrap();
     let (not_wasm, schema) = (not_wasm.to_str().unwrap(), schema.to_str().unwrap());
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["deploy", "/nonexistent.wasm", "--name", "a"], "cannot read /nonexistent.wasm"),
         (&["deploy", not_wasm, "--name", "a"], "wat2wasm"),
+        (&["deploy", no_function, "--name", "a"], "b.wasm: the module does not export `memory`"),
+        (&["deploy", &file, "--name", "a", "--max-memory-mb", "1"], "the module starts with 2 MiB"),
         (&["deploy", &file, "--name", "My Echo"], "--rkey my-echo"),
         (&["deploy", &file, "--name", "a", "--input-schema", schema], "/properties/a/multipleOf: 0.5"),
         (&["deploy", &file, "--name", "a", "--mode", "pure-v9"], "there are these modes: pure-v1"),
@@ -142,19 +147,19 @@ async fn what_is_wrong_on_this_side_is_told_before_anything_is_sent() {
 #[tokio::test]
 async fn a_file_over_the_limit_that_the_pds_states_is_not_uploaded() {
     let (pds, dir) = (pds().await, tempfile::tempdir().unwrap());
-    pds.on("/xrpc/com.atproto.server.describeServer", answer(200, &json!({"blobUploadLimit": 7})));
+    pds.on("/xrpc/com.atproto.server.describeServer", answer(200, &json!({"blobUploadLimit": 1000})));
     let file = module_file(dir.path());
     let (code, _, stderr) = run(&mut as_author(&pds, &["deploy", &file, "--name", "echo"])).await;
     assert_eq!(code, 2);
-    assert!(stderr.contains("it has 8 bytes"), "{stderr}");
-    assert!(stderr.contains("files of up to 7 bytes"), "{stderr}");
+    assert!(stderr.contains("it has 31.4 KiB"), "{stderr}");
+    assert!(stderr.contains("files of up to 1000 bytes"), "{stderr}");
     assert!(!pds.paths().contains(&"/xrpc/com.atproto.repo.uploadBlob".to_owned()));
 }
 
 #[tokio::test]
 async fn a_blob_that_is_not_the_file_makes_no_record() {
     let (pds, dir) = (pds().await, tempfile::tempdir().unwrap());
-    let other = json!({"blob": {"$type": "blob", "ref": {"$link": "bafkreiother"}, "mimeType": "application/wasm", "size": 8}});
+    let other = json!({"blob": {"$type": "blob", "ref": {"$link": "bafkreiother"}, "mimeType": "application/wasm", "size": MODULE.len()}});
     pds.on("/xrpc/com.atproto.repo.uploadBlob", answer(200, &other));
     let file = module_file(dir.path());
     let (code, _, stderr) = run(&mut as_author(&pds, &["deploy", &file, "--name", "echo"])).await;

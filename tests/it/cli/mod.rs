@@ -15,6 +15,11 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
 
+use at_functions::clock::Clock;
+use at_functions::identity::{Did, SigningKey};
+use at_functions::lexicon::{Nsid, RecordKey};
+use at_functions::repo::json_to_ipld;
+use at_functions::repo::writer::Repository;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -27,8 +32,8 @@ use tokio::sync::Notify;
 const AUTHOR: &str = "did:plc:ewvi7nxzyoun6zhxrhs64oiz";
 const FUNCTION: &str = "at://did:plc:ewvi7nxzyoun6zhxrhs64oiz/at.functions.metadata/echo";
 const PASSWORD: &str = "abcd-efgh-ijkl-mnop";
-const MODULE: &[u8] = b"\0asm\x01\0\0\0";
-const MODULE_CID: &str = "bafkreieturf3xfwhkeqy4taa2r46jqkdlajcuoe2zsqwebnr4tinyx4uoy";
+const MODULE: &[u8] = crate::world::ECHO;
+const MODULE_CID: &str = "bafkreidakqso2hrcofdqrzxmlr2hf7oxba57lsdgdamprna3ffjyappiha";
 
 /// What a server was sent.
 #[derive(Clone)]
@@ -156,11 +161,7 @@ async fn reply(
 /// A server that is the author's PDS and the PLC directory, and lets the author log in.
 async fn pds() -> Server {
     let server = Server::start().await;
-    let document = json!({
-        "id": AUTHOR,
-        "alsoKnownAs": ["at://alice.test"],
-        "service": [{"id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": server.url()}],
-    });
+    let document = author_document(&server);
     server
         .on(&format!("/{AUTHOR}"), answer(200, &document))
         .on("/xrpc/com.atproto.identity.resolveHandle", answer(200, &json!({"did": AUTHOR})))
@@ -173,7 +174,7 @@ async fn pds() -> Server {
             "/xrpc/com.atproto.repo.uploadBlob",
             answer(
                 200,
-                &json!({"blob": {"$type": "blob", "ref": {"$link": MODULE_CID}, "mimeType": "application/wasm", "size": 8}}),
+                &json!({"blob": {"$type": "blob", "ref": {"$link": MODULE_CID}, "mimeType": "application/wasm", "size": MODULE.len()}}),
             ),
         )
         .on("/xrpc/com.atproto.repo.putRecord", answer(200, &json!({"uri": FUNCTION, "cid": "bafyrecord"})))
@@ -184,6 +185,36 @@ async fn pds() -> Server {
         .on("/xrpc/com.atproto.repo.deleteRecord", answer(200, &json!({"commit": {}})))
         .on("/xrpc/com.atproto.server.getServiceAuth", answer(200, &json!({"token": "service-token"})));
     server
+}
+
+/// What the PLC directory says of the author.
+fn author_document(pds: &Server) -> Value {
+    json!({
+        "id": AUTHOR,
+        "alsoKnownAs": ["at://alice.test"],
+        "verificationMethod": [{
+            "id": format!("{AUTHOR}#atproto"), "type": "Multikey", "controller": AUTHOR,
+            "publicKeyMultibase": author_key().public().to_multikey(),
+        }],
+        "service": [{"id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": pds.url()}],
+    })
+}
+
+fn author_key() -> SigningKey {
+    SigningKey::from_bytes(&[7; 32]).unwrap()
+}
+
+/// What `com.atproto.sync.getRecord` answers for the author's `echo`: the proof of a record or of its
+/// absence, signed by `key`.
+fn proof(key: SigningKey, record: Option<&Value>) -> Answer {
+    let collection = Nsid::parse("at.functions.metadata").unwrap();
+    let rkey = RecordKey::parse("echo").unwrap();
+    let mut repository = Repository::new(Did::parse(AUTHOR).unwrap(), key, Clock::system());
+    if let Some(record) = record {
+        repository.put(&collection, &rkey, &json_to_ipld(record).unwrap()).unwrap();
+    }
+    let car = repository.record_car(&collection, &rkey);
+    Answer(200, vec![("content-type", "application/vnd.ipld.car".to_owned())], car)
 }
 
 /// A server that is an AT Functions service.

@@ -3,6 +3,9 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::world::function_record;
+
+const PROOF: &str = "/xrpc/com.atproto.sync.getRecord";
 
 #[tokio::test]
 async fn list_shows_every_page_of_an_accounts_functions() {
@@ -33,7 +36,7 @@ async fn list_shows_every_page_of_an_accounts_functions() {
         cells(lines[1]),
         ["alpha", "1.0.0", "pure-v1", "2.0 KiB", "all", &format!("at://{AUTHOR}/at.functions.metadata/a")]
     );
-    assert_eq!(cells(lines[2])[..5], [r"be\u{1b}[2Jta", "?", "?", "?", "granted"]);
+    assert_eq!(cells(lines[2])[..5], [r"be\u{1b}[2Jta", "?", "?", "?", "author"]);
     assert!(stderr.starts_with("unproved: "), "{stderr}");
 
     let (code, stdout, stderr) = run(&mut as_author(&pds, &["list", AUTHOR, "--json"])).await;
@@ -81,25 +84,89 @@ async fn a_handle_that_its_did_does_not_claim_back_leads_nowhere() {
 }
 
 #[tokio::test]
-async fn describe_shows_a_record_and_says_that_it_is_unverified() {
+async fn describe_shows_what_the_authors_signature_proves() {
     let pds = pds().await;
+    let record = function_record(MODULE);
+    pds.on(PROOF, proof(author_key(), Some(&record)));
     let (code, stdout, stderr) = run(&mut as_author(&pds, &["describe", FUNCTION])).await;
-    assert_eq!(code, 0, "{stderr}");
-    assert!(stdout.starts_with(&format!("{FUNCTION}\n  name      echo\n")), "{stdout}");
-    assert!(stderr.starts_with("unverified: as 127.0.0.1"), "{stderr}");
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.starts_with(&format!("{FUNCTION}\n  name      ")), "{stdout}");
+    assert!(stdout.contains("\n  verified  by the author's signature, rev 3"), "{stdout}");
+    assert!(stdout.contains(&format!("\n  code      {MODULE_CID} (31.4 KiB)\n")), "{stdout}");
+    assert!(!stdout.contains("InvalidFunction"), "{stdout}");
+    let asked = pds.seen(PROOF);
+    let query = format!("did={}&collection=at.functions.metadata&rkey=echo", AUTHOR.replace(':', "%3A"));
+    assert_eq!(asked.query, query);
+
     let (code, stdout, _) = run(&mut as_author(&pds, &["describe", FUNCTION, "--json"])).await;
     assert_eq!(code, 0);
-    assert_eq!(
-        serde_json::from_str::<Value>(&stdout).unwrap(),
-        json!({"uri": FUNCTION, "cid": "bafyrecord", "verified": false, "record": {"name": "echo", "version": "1.0.0"}})
-    );
-    pds.on(
-        "/xrpc/com.atproto.repo.getRecord",
-        answer(400, &json!({"error": "RecordNotFound", "message": "Could not locate record"})),
-    );
-    let (code, _, stderr) = run(&mut as_author(&pds, &["describe", FUNCTION])).await;
-    assert_eq!(code, 1);
-    assert!(stderr.contains("Could not locate record") && stderr.contains("at-functions list"), "{stderr}");
+    let told: Value = serde_json::from_str(&stdout).unwrap();
+    let mut repository = Repository::new(Did::parse(AUTHOR).unwrap(), author_key(), Clock::system());
+    let (collection, rkey) = ("at.functions.metadata", RecordKey::parse("echo").unwrap());
+    let cid =
+        repository.put(&Nsid::parse(collection).unwrap(), &rkey, &json_to_ipld(&record).unwrap()).unwrap();
+    assert_eq!(told["cid"], cid.to_string());
+    assert_eq!((&told["verified"], &told["invalidFunction"]), (&json!(true), &Value::Null));
+    assert_eq!((&told["uri"], &told["record"]), (&json!(FUNCTION), &record));
+    assert_eq!(told["rev"].as_str().unwrap().len(), 13);
+    assert!(!pds.paths().contains(&"/xrpc/com.atproto.repo.getRecord".to_owned()));
+}
+
+#[tokio::test]
+async fn describe_says_why_a_proved_record_does_not_run() {
+    let pds = pds().await;
+    let mut record = function_record(MODULE);
+    record["mode"] = "wasi-v1".into();
+    pds.on(PROOF, proof(author_key(), Some(&record)));
+    let (code, stdout, stderr) = run(&mut as_author(&pds, &["describe", FUNCTION])).await;
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let why =
+        "`mode` is \"wasi-v1\", which this service does not offer; publish the function as one of: pure-v1";
+    assert!(stdout.contains(&format!("\n  runs      no. InvalidFunction: {why}\n")), "{stdout}");
+    let (_, stdout, _) = run(&mut as_author(&pds, &["describe", FUNCTION, "--json"])).await;
+    let told: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((&told["verified"], &told["invalidFunction"]), (&json!(true), &json!(why)));
+}
+
+#[tokio::test]
+async fn describe_shows_nothing_that_is_not_proved() {
+    let pds = pds().await;
+    let record = function_record(MODULE);
+    let stranger = SigningKey::from_bytes(&[8; 32]).unwrap();
+    let mut damaged = proof(author_key(), Some(&record));
+    *damaged.2.last_mut().unwrap() ^= 1;
+    let json = answer(200, &json!({"uri": FUNCTION, "cid": "bafyrecord", "value": record}));
+    let gone = answer(400, &json!({"error": "RepoDeactivated", "message": "gone for now"}));
+    for (sent, code, expected) in [
+        (
+            proof(stranger, Some(&record)),
+            1,
+            "does not prove itself: the commit's signature is not of the author's key",
+        ),
+        (damaged, 1, "does not prove itself: the CAR is invalid"),
+        (proof(author_key(), None), 1, "there is no such record, as the author's signature proves"),
+        (gone, 1, "gone for now"),
+        (json, 3, "com.atproto.sync.getRecord: it is JSON"),
+    ] {
+        pds.on(PROOF, sent);
+        for more in [&[][..], &["--json"]] {
+            let arguments = [&["describe", FUNCTION], more].concat();
+            let (found, stdout, stderr) = run(&mut as_author(&pds, &arguments)).await;
+            assert_eq!((found, stdout.as_str()), (code, ""), "{expected}: {stderr}");
+            assert!(stderr.contains(expected), "{stderr}");
+        }
+    }
+    pds.on(PROOF, proof(author_key(), Some(&record)));
+    let mut document = author_document(&pds);
+    document["verificationMethod"] = json!([]);
+    pds.on(&format!("/{AUTHOR}"), answer(200, &document));
+    let (code, stdout, stderr) = run(&mut as_author(&pds, &["describe", FUNCTION])).await;
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.contains("no #atproto key that can be used"), "{stderr}");
+    let post = format!("at://{AUTHOR}/app.bsky.feed.post/3k");
+    let (code, _, stderr) = run(&mut as_author(&pds, &["describe", &post])).await;
+    assert_eq!(code, 2);
+    assert!(stderr.contains("expected at://AUTHOR/at.functions.metadata/KEY"), "{stderr}");
 }
 
 #[tokio::test]

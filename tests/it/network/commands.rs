@@ -4,10 +4,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
+use at_functions::identity::Curve;
 use serde_json::{Value, json};
 
 use super::functions::constant;
-use super::{Account, Network, Service};
+use super::{Account, KeyHome, Network, Service};
 
 /// Where the example's module stands.
 const ECHO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pure-rust/echo.wasm");
@@ -54,6 +55,7 @@ async fn an_author_deploys_looks_calls_and_deletes() {
     assert!(listed.to_string().contains(&uri), "{listed}");
     let described = json_of(network, None, &["describe", &uri, "--json"]).await;
     assert_eq!(described["cid"], deployed["cid"], "{described}");
+    assert_eq!((&described["verified"], &described["invalidFunction"]), (&json!(true), &Value::Null));
 
     for how in [&["--service", &audience][..], &["--service", &audience, "--direct"]] {
         let arguments = [&["invoke", &uri, "--input", r#"{"a":1}"#, "--json"], how].concat();
@@ -68,6 +70,40 @@ async fn an_author_deploys_looks_calls_and_deletes() {
     assert!(deleted.status.success(), "{}", String::from_utf8_lossy(&deleted.stderr));
     let listed = json_of(network, None, &["list", &author.did, "--json"]).await;
     assert!(!listed.to_string().contains(&uri), "{listed}");
+    let described = command(network, None, &["describe", &uri]).await;
+    assert_eq!(described.status.code(), Some(1), "{described:?}");
+    let told = String::from_utf8_lossy(&described.stderr);
+    assert!(told.contains("there is no such record, as the author's signature proves"), "{told}");
+}
+
+#[tokio::test]
+async fn describe_believes_no_key_but_the_one_in_the_directory() {
+    let Some(network) = Network::shared() else { return };
+    let author = network.create_account(network.pds(0)).await;
+    let (uri, cid) = author.publish_echo().await;
+    network.rotate_key(&author, Curve::P256, KeyHome::Everywhere).await;
+    assert_eq!(json_of(network, None, &["describe", &uri, "--json"]).await["cid"], cid);
+    network.rotate_key(&author, Curve::K256, KeyHome::DirectoryOnly).await;
+    let refused = command(network, None, &["describe", &uri]).await;
+    assert_eq!((refused.status.code(), refused.stdout.as_slice()), (Some(1), &b""[..]));
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(told.contains("the commit's signature is not of the author's key"), "{told}");
+}
+
+#[tokio::test]
+async fn a_module_that_the_service_would_refuse_is_not_uploaded() {
+    let Some(network) = Network::shared() else { return };
+    let author = network.create_account(network.pds(0)).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let module = wat::parse_str(r#"(module (import "wasi_snapshot_preview1" "fd_write" (func)))"#);
+    let file = file(directory.path(), "wasi.wasm", &module.expect("the module is right"));
+    let file = file.to_str().expect("a path that is text");
+    let refused = command(network, Some(&author), &["deploy", file, "--name", "wasi"]).await;
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(told.contains("imports a function `wasi_snapshot_preview1.fd_write`"), "{told}");
+    let listed = json_of(network, None, &["list", &author.did, "--json"]).await;
+    assert_eq!(listed["functions"], json!([]));
 }
 
 #[tokio::test]
