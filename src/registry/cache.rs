@@ -11,6 +11,7 @@ use bytes::Bytes;
 use ipld_core::cid::Cid;
 use moka::Expiry;
 use moka::future::Cache;
+use tokio::sync::Mutex;
 
 use crate::identity::Did;
 use crate::lexicon::RecordKey;
@@ -21,6 +22,12 @@ use super::{Function, RegistryError};
 const CODE_TTL: Duration = Duration::from_secs(3600);
 /// How long a failure is answered without asking again.
 const FAILURE_TTL: Duration = Duration::from_secs(3);
+/// The least time between two reads of one function that callers force. Strangers decide how often
+/// they are asked for, and a PDS that is asked too often stops answering for all its authors.
+const BETWEEN_FORCED: Duration = Duration::from_secs(1);
+/// Functions whose forced reads are remembered, and for how long after the last one.
+const MAX_FORCED: u64 = 10_000;
+const FORCED_IDLE: Duration = Duration::from_secs(60);
 /// What proved records may weigh together: schemas make one up to 1 MiB.
 const RECORDS_MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// What a record in memory takes, schemas as JSON trees included, for each byte of its proof.
@@ -36,6 +43,15 @@ pub(super) type CodeName = (Did, Cid);
 pub(super) struct Caches {
     functions: Cache<FunctionName, Result<Arc<Function>, RegistryError>>,
     code: Cache<CodeName, Result<Bytes, RegistryError>>,
+    forced: moka::sync::Cache<FunctionName, Arc<Mutex<Forced>>>,
+}
+
+/// The last forced read of one function.
+#[derive(Default)]
+struct Forced {
+    sent: Option<tokio::time::Instant>,
+    /// When the last one that ended was sent, and how it failed.
+    ended: Option<(tokio::time::Instant, Option<RegistryError>)>,
 }
 
 impl Caches {
@@ -44,7 +60,7 @@ impl Caches {
             .max_capacity(RECORDS_MAX_BYTES)
             .weigher(|name: &FunctionName, found: &Result<Arc<Function>, _>| {
                 let record = found.as_ref().map_or(0, |function| RECORD_WEIGHT * function.proof_bytes);
-                (512 + name.1.as_str().len() + record).try_into().unwrap_or(u32::MAX)
+                (512 + name.0.as_str().len() + name.1.as_str().len() + record).try_into().unwrap_or(u32::MAX)
             })
             .expire_after(Ttl { success: record_ttl })
             .build();
@@ -55,7 +71,8 @@ impl Caches {
             })
             .expire_after(Ttl { success: CODE_TTL })
             .build();
-        Caches { functions, code }
+        let forced = moka::sync::Cache::builder().max_capacity(MAX_FORCED).time_to_idle(FORCED_IDLE).build();
+        Caches { functions, code, forced }
     }
 
     pub(super) async fn function<F>(
@@ -70,8 +87,36 @@ impl Caches {
         self.functions.get_with(name, init).await
     }
 
-    pub(super) async fn forget_function(&self, name: &FunctionName) {
-        self.functions.invalidate(name).await;
+    /// The function as a fetch finds it that is sent after this call. Those who ask within
+    /// [`BETWEEN_FORCED`] of the last one wait, and share the next. What is known stays for everybody
+    /// else unless the fetch tells of the function itself.
+    pub(super) async fn function_anew<F>(
+        &self,
+        name: FunctionName,
+        fetch: impl FnOnce(FunctionName) -> F,
+    ) -> Result<Arc<Function>, RegistryError>
+    where
+        F: Future<Output = Result<Arc<Function>, RegistryError>> + Send + 'static,
+    {
+        let asked = tokio::time::Instant::now();
+        let forced = self.forced.get_with(name.clone(), Arc::default);
+        let mut forced = forced.lock().await;
+        match &forced.ended {
+            Some((sent, Some(error))) if *sent >= asked => return Err(error.clone()),
+            Some((sent, None)) if *sent >= asked => return self.function(name, fetch).await,
+            _ => {}
+        }
+        if let Some(sent) = forced.sent {
+            tokio::time::sleep_until(sent + BETWEEN_FORCED).await;
+        }
+        let sent = tokio::time::Instant::now();
+        forced.sent = Some(sent);
+        let found = detached(fetch(name.clone())).await;
+        if found.as_ref().map_or_else(RegistryError::is_of_the_function, |_| true) {
+            self.functions.insert(name, found.clone()).await;
+        }
+        forced.ended = Some((sent, found.as_ref().err().cloned()));
+        found
     }
 
     pub(super) async fn code<F>(
@@ -97,13 +142,28 @@ async fn detached<T: Send + 'static>(
     }
 }
 
-/// Successes live `success`, failures [`FAILURE_TTL`].
+/// Successes live `success`, failures [`FAILURE_TTL`]; those that are about this service's load and
+/// tell nothing of what was asked for are not kept at all.
 struct Ttl {
     success: Duration,
 }
 
 impl<K, T> Expiry<K, Result<T, RegistryError>> for Ttl {
     fn expire_after_create(&self, _: &K, value: &Result<T, RegistryError>, _: Instant) -> Option<Duration> {
-        Some(if value.is_ok() { self.success } else { FAILURE_TTL })
+        Some(match value {
+            Ok(_) => self.success,
+            Err(RegistryError::Overloaded(_) | RegistryError::Store) => Duration::ZERO,
+            Err(_) => FAILURE_TTL,
+        })
+    }
+
+    fn expire_after_update(
+        &self,
+        key: &K,
+        value: &Result<T, RegistryError>,
+        updated: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        self.expire_after_create(key, value, updated)
     }
 }

@@ -118,6 +118,14 @@ impl RegistryError {
         }
     }
 
+    /// Whether it tells of the function or its author, rather than of trouble on the way to them.
+    pub(super) fn is_of_the_function(&self) -> bool {
+        matches!(
+            self,
+            RegistryError::AuthorInactive(_) | RegistryError::InvalidFunction(_) | RegistryError::NotFound(_)
+        )
+    }
+
     /// Whether the author may have moved since the document that named this PDS was cached.
     pub(super) fn may_mean_moved(&self) -> bool {
         matches!(

@@ -95,11 +95,12 @@ impl Registry {
         self.caches.function((author, rkey), move |(author, rkey)| record::fetch(sources, author, rkey)).await
     }
 
-    /// The same, read anew: for a caller who expects another version than the cached one.
-    pub async fn function_anew(&self, uri: &AtUri) -> Result<Arc<Function>, RegistryError> {
-        let name = self.name(uri).await?;
-        self.caches.forget_function(&name).await;
-        self.function(&AtUri::of_record(name.0, uri.collection.clone(), name.1)).await
+    /// The same function, read anew: for a caller who expects another version than the cached one.
+    /// However many ask, one function is read so at most once a second.
+    pub async fn function_anew(&self, known: &Function) -> Result<Arc<Function>, RegistryError> {
+        let sources = Arc::clone(&self.sources);
+        let name = (known.author.clone(), known.rkey.clone());
+        self.caches.function_anew(name, move |(author, rkey)| record::fetch(sources, author, rkey)).await
     }
 
     /// The function's wasm: bytes that hash to the CID in its record, and that the author's PDS

@@ -109,7 +109,7 @@ async fn attempt(
     };
     let mut function = deadline.bound(service.registry.function(&request.function), late).await?;
     if request.cid.is_some_and(|expected| expected != function.cid) {
-        function = deadline.bound(service.registry.function_anew(&request.function), late).await?;
+        function = deadline.bound(service.registry.function_anew(&function), late).await?;
     }
     record.cid = Some(function.cid);
     service.policy.may_run(caller, &function)?;
