@@ -28,7 +28,7 @@ pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestI
     let deadline = Deadline::start();
     let mut record = audit::CallRecord::default();
     let (head, request_body) = request.into_parts();
-    let result = match authenticate(service, head.headers.get(header::AUTHORIZATION), deadline).await {
+    let result = match authenticate(service, &head.headers, deadline).await {
         Ok((caller, ticket)) => {
             record.caller = match &caller {
                 Caller::Verified(did) => Some(did.did().clone()),
@@ -43,7 +43,7 @@ pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestI
             result
         }
         Err(error) => {
-            body::drain(request_body).await;
+            body::drain(&head.headers, request_body, deadline).await;
             Err(error)
         }
     };
@@ -62,9 +62,19 @@ pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestI
 /// Who calls. A token, where there is one, is verified whatever the rule for calls without.
 async fn authenticate(
     service: &Service,
-    authorization: Option<&http::HeaderValue>,
+    headers: &http::HeaderMap,
     deadline: Deadline,
 ) -> Result<(Caller, Option<Ticket>), XrpcError> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let authorization = all.next();
+    if all.next().is_some() {
+        // Whoever stands in front may have looked at another one.
+        return Err(XrpcError::new(
+            http::StatusCode::UNAUTHORIZED,
+            "BadJwt",
+            "not a valid service JWT: send one Authorization header",
+        ));
+    }
     if authorization.is_none() && service.policy.admits_anonymous() {
         return Ok((Caller::Anonymous, None));
     }
@@ -93,7 +103,7 @@ async fn attempt(
 ) -> Result<(Response, crate::sandbox::Outcome), XrpcError> {
     let max_bytes = service.max_payload_bytes;
     if let Err(error) = body::check_headers(&head.headers, max_bytes) {
-        body::drain(request_body).await;
+        body::drain(&head.headers, request_body, deadline).await;
         return Err(error);
     }
     let bytes = body::read(request_body, max_bytes, deadline).await?;
