@@ -11,6 +11,7 @@ use bytes::Bytes;
 use ipld_core::cid::Cid;
 use moka::Expiry;
 use moka::future::Cache;
+use tokio::sync::Mutex;
 
 use crate::identity::Did;
 use crate::lexicon::RecordKey;
@@ -19,12 +20,14 @@ use super::{Function, RegistryError};
 
 /// How long a failure is answered without asking again.
 const FAILURE_TTL: Duration = Duration::from_secs(3);
-/// How long the outcome of a read that callers force is the answer to all who would force another.
-const ANEW_TTL: Duration = Duration::from_secs(3);
+/// The least time between two reads of one function that callers force. Strangers decide how often
+/// they are asked for, and a PDS that is asked too often stops answering for all its authors.
+const BETWEEN_FORCED: Duration = Duration::from_secs(1);
+/// Functions whose forced reads are remembered, and for how long after the last one.
+const MAX_FORCED: u64 = 10_000;
+const FORCED_IDLE: Duration = Duration::from_secs(60);
 /// What proved records may weigh together: schemas make one up to 1 MiB.
 const RECORDS_MAX_BYTES: u64 = 64 * 1024 * 1024;
-/// What of them was read anew may weigh together.
-const ANEW_MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// What a record in memory takes, schemas as JSON trees included, for each byte of its proof.
 const RECORD_WEIGHT: usize = 4;
 /// What code may weigh together. What runs is the compiled artifact, so this only spares refetches.
@@ -39,8 +42,7 @@ pub(super) type CodeName = (Did, Cid);
 
 pub(super) struct Caches {
     functions: FunctionCache,
-    /// Reads that were forced, so that strangers cannot have a record read with every call.
-    anew: FunctionCache,
+    forced: moka::sync::Cache<FunctionName, Arc<Mutex<Forced>>>,
     code: Cache<CodeName, Result<Bytes, RegistryError>>,
     /// The length of the blobs that their authors' PDSes gave out within the TTL of code. It is kept
     /// apart from the bytes, which have to make room sooner.
@@ -48,6 +50,14 @@ pub(super) struct Caches {
 }
 
 type FunctionCache = Cache<FunctionName, Result<Arc<Function>, RegistryError>>;
+
+/// The last forced read of one function.
+#[derive(Default)]
+struct Forced {
+    sent: Option<tokio::time::Instant>,
+    /// When the last one that ended was sent, and how it failed.
+    ended: Option<(tokio::time::Instant, Option<RegistryError>)>,
+}
 
 impl Caches {
     /// Caches that believe records for `record_ttl`, and blobs to be given out for `code_ttl`.
@@ -65,7 +75,7 @@ impl Caches {
             .build();
         Caches {
             functions: function_cache(RECORDS_MAX_BYTES, Ttl { success: record_ttl }),
-            anew: function_cache(ANEW_MAX_BYTES, Ttl { success: ANEW_TTL }),
+            forced: moka::sync::Cache::builder().max_capacity(MAX_FORCED).time_to_idle(FORCED_IDLE).build(),
             code,
             given_out: Cache::builder().max_capacity(MAX_GIVEN_OUT).time_to_live(code_ttl).build(),
         }
@@ -83,8 +93,9 @@ impl Caches {
         self.functions.get_with(name, init).await
     }
 
-    /// The same, read anew, unless that was done a moment ago. What is known stays known through trouble
-    /// on the way: a caller must not be able to take a function away from others.
+    /// The function as a fetch finds it that is sent after this call. Those who ask within
+    /// [`BETWEEN_FORCED`] of the last one wait, and share the next. What is known stays for everybody
+    /// else unless the fetch tells of the function itself.
     pub(super) async fn function_anew<F>(
         &self,
         name: FunctionName,
@@ -93,16 +104,25 @@ impl Caches {
     where
         F: Future<Output = Result<Arc<Function>, RegistryError>> + Send + 'static,
     {
-        let init = detached(fetch(name.clone()));
-        let (functions, known_as) = (self.functions.clone(), name.clone());
-        let reading = async move {
-            let found = init.await;
-            if !found.as_ref().is_err_and(RegistryError::is_trouble) {
-                functions.insert(known_as, found.clone()).await;
-            }
-            found
-        };
-        self.anew.get_with(name, reading).await
+        let asked = tokio::time::Instant::now();
+        let forced = self.forced.get_with(name.clone(), Arc::default);
+        let mut forced = forced.lock().await;
+        match &forced.ended {
+            Some((sent, Some(error))) if *sent >= asked => return Err(error.clone()),
+            Some((sent, None)) if *sent >= asked => return self.function(name, fetch).await,
+            _ => {}
+        }
+        if let Some(sent) = forced.sent {
+            tokio::time::sleep_until(sent + BETWEEN_FORCED).await;
+        }
+        let sent = tokio::time::Instant::now();
+        forced.sent = Some(sent);
+        let found = detached(fetch(name.clone())).await;
+        if found.as_ref().map_or_else(RegistryError::is_of_the_function, |_| true) {
+            self.functions.insert(name, found.clone()).await;
+        }
+        forced.ended = Some((sent, found.as_ref().err().cloned()));
+        found
     }
 
     /// The length of the blob, if its author's PDS gave it out within the TTL of code.
@@ -137,7 +157,7 @@ fn function_cache(max_bytes: u64, ttl: Ttl) -> FunctionCache {
         .max_capacity(max_bytes)
         .weigher(|name: &FunctionName, found: &Result<Arc<Function>, _>| {
             let record = found.as_ref().map_or(0, |function| RECORD_WEIGHT * function.proof_bytes);
-            (512 + name.1.as_str().len() + record).try_into().unwrap_or(u32::MAX)
+            (512 + name.0.as_str().len() + name.1.as_str().len() + record).try_into().unwrap_or(u32::MAX)
         })
         .expire_after(ttl)
         .build()
@@ -153,14 +173,19 @@ async fn detached<T: Send + 'static>(
     }
 }
 
-/// Successes live `success`, failures [`FAILURE_TTL`].
+/// Successes live `success`, failures [`FAILURE_TTL`]; those that are about this service's load and
+/// tell nothing of what was asked for are not kept at all.
 struct Ttl {
     success: Duration,
 }
 
 impl<K, T> Expiry<K, Result<T, RegistryError>> for Ttl {
     fn expire_after_create(&self, _: &K, value: &Result<T, RegistryError>, _: Instant) -> Option<Duration> {
-        Some(if value.is_ok() { self.success } else { FAILURE_TTL })
+        Some(match value {
+            Ok(_) => self.success,
+            Err(RegistryError::Overloaded(_) | RegistryError::Store) => Duration::ZERO,
+            Err(_) => FAILURE_TTL,
+        })
     }
 
     fn expire_after_update(

@@ -118,15 +118,11 @@ impl RegistryError {
         }
     }
 
-    /// Whether this is trouble on the way, which says nothing about the function.
-    pub(super) fn is_trouble(&self) -> bool {
+    /// Whether it tells of the function or its author, rather than of trouble on the way to them.
+    pub(super) fn is_of_the_function(&self) -> bool {
         matches!(
             self,
-            RegistryError::Overloaded(_)
-                | RegistryError::Store
-                | RegistryError::Timeout
-                | RegistryError::Unproved(_)
-                | RegistryError::Unreachable(_)
+            RegistryError::AuthorInactive(_) | RegistryError::InvalidFunction(_) | RegistryError::NotFound(_)
         )
     }
 

@@ -94,15 +94,12 @@ impl Registry {
         self.caches.function((author, rkey), move |(author, rkey)| record::fetch(sources, author, rkey)).await
     }
 
-    /// A known function, read anew: for a caller who expects another version. At most one read is made
-    /// in some seconds, whoever asks; in between, its outcome is the answer.
-    pub async fn function_anew(&self, known: Arc<Function>) -> Result<Arc<Function>, RegistryError> {
+    /// The same function, read anew: for a caller who expects another version than the cached one.
+    /// However many ask, one function is read so at most once a second.
+    pub async fn function_anew(&self, known: &Function) -> Result<Arc<Function>, RegistryError> {
         let sources = Arc::clone(&self.sources);
         let name = (known.author.clone(), known.rkey.clone());
-        let read = move |(author, rkey)| record::fetch(sources, author, rkey);
-        let found = self.caches.function_anew(name, read).await?;
-        // A moment ago may have been before the known one was read.
-        Ok(if found.rev < known.rev { known } else { found })
+        self.caches.function_anew(name, move |(author, rkey)| record::fetch(sources, author, rkey)).await
     }
 
     /// Makes sure that the author's PDS gave the function's code out within the code TTL, also where

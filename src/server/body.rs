@@ -19,7 +19,8 @@ const DRAIN_BYTES: usize = 4 * 1024 * 1024;
 pub(super) fn check_headers(headers: &HeaderMap, max_bytes: usize) -> Result<(), XrpcError> {
     let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?").trim());
     // Some PDSes forward a POST without its content type, so an absent one is taken for JSON.
-    if let Some(content_type) = text(&header::CONTENT_TYPE) {
+    for content_type in headers.get_all(header::CONTENT_TYPE) {
+        let content_type = content_type.to_str().unwrap_or("?").trim();
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {
             return Err(XrpcError::invalid_request(format!(
@@ -44,12 +45,18 @@ pub(super) fn check_headers(headers: &HeaderMap, max_bytes: usize) -> Result<(),
 pub(super) async fn read(body: &mut Body, max_bytes: usize, deadline: Deadline) -> Result<Bytes, XrpcError> {
     match tokio::time::timeout_at(deadline.body_by().into(), collect(body, max_bytes)).await {
         Ok(collected) => collected,
-        Err(_) => Err(XrpcError::invalid_request("the request body did not arrive within 5 s")),
+        Err(_) => Err(XrpcError::invalid_request(
+            "the request body did not arrive within 5 s, or not in time for an answer",
+        )),
     }
 }
 
-/// Reads and drops what a refused request is still sending, within bounds.
-pub(super) async fn drain(body: Body) {
+/// Reads and drops what a refused request is still sending, within bounds. One that waits for
+/// `100 Continue` is not sending: reading would ask it to.
+pub(super) async fn drain(headers: &HeaderMap, body: Body, deadline: Deadline) {
+    if headers.contains_key(header::EXPECT) {
+        return;
+    }
     let mut body = body;
     let mut left = DRAIN_BYTES;
     let reading = async {
@@ -60,7 +67,7 @@ pub(super) async fn drain(body: Body) {
             };
         }
     };
-    let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
+    let _ = tokio::time::timeout_at(deadline.within(DRAIN_TIME).into(), reading).await;
 }
 
 async fn collect(body: &mut Body, max_bytes: usize) -> Result<Bytes, XrpcError> {

@@ -29,7 +29,7 @@ pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestI
     let mut account = Account::open(id, deadline);
     let record = &mut account.record;
     let (head, request_body) = request.into_parts();
-    let result = match authenticate(service, head.headers.get(header::AUTHORIZATION), deadline).await {
+    let result = match authenticate(service, &head.headers, deadline).await {
         Ok((caller, ticket)) => {
             record.caller = match &caller {
                 Caller::Verified(did) => Some(did.did().clone()),
@@ -44,7 +44,7 @@ pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestI
             result
         }
         Err(error) => {
-            body::drain(request_body).await;
+            body::drain(&head.headers, request_body, deadline).await;
             Err(error)
         }
     };
@@ -84,9 +84,19 @@ impl Drop for Account<'_> {
 /// Who calls. A token, where there is one, is verified whatever the rule for calls without.
 async fn authenticate(
     service: &Service,
-    authorization: Option<&http::HeaderValue>,
+    headers: &http::HeaderMap,
     deadline: Deadline,
 ) -> Result<(Caller, Option<Ticket>), XrpcError> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let authorization = all.next();
+    if all.next().is_some() {
+        // Whoever stands in front may have looked at another one.
+        return Err(XrpcError::new(
+            http::StatusCode::UNAUTHORIZED,
+            "BadJwt",
+            "not a valid service JWT: send one Authorization header",
+        ));
+    }
     if authorization.is_none() && service.policy.admits_anonymous() {
         return Ok((Caller::Anonymous, None));
     }
@@ -115,13 +125,13 @@ async fn attempt(
 ) -> Result<(Response, Outcome), XrpcError> {
     let max_bytes = service.max_payload_bytes;
     if let Err(error) = body::check_headers(&head.headers, max_bytes) {
-        body::drain(request_body).await;
+        body::drain(&head.headers, request_body, deadline).await;
         return Err(error);
     }
     let bytes = match body::read(&mut request_body, max_bytes, deadline).await {
         Ok(bytes) => bytes,
         Err(error) => {
-            body::drain(request_body).await;
+            body::drain(&head.headers, request_body, deadline).await;
             return Err(error);
         }
     };
@@ -138,7 +148,7 @@ async fn attempt(
     };
     let mut function = deadline.bound(service.registry.function(&request.function), late).await?;
     if request.cid.is_some_and(|expected| expected != function.cid) {
-        function = deadline.bound(service.registry.function_anew(function), late).await?;
+        function = deadline.bound(service.registry.function_anew(&function), late).await?;
     }
     record.cid = Some(function.cid);
     service.policy.may_run(caller, &function)?;

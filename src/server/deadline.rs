@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// From a call's head to its answer. A PDS gives up on its upstream after 10 s
 /// (`PDS_PROXY_HEADERS_TIMEOUT`), and then its client learns nothing of what happened here.
 const BUDGET: Duration = Duration::from_secs(9);
-/// How much of it a body may take to arrive.
+/// How much of it a body may take to arrive, from when it is asked for.
 const BODY: Duration = Duration::from_secs(5);
 
 /// The moment by which one call is answered, whatever happens.
@@ -25,9 +25,15 @@ impl Deadline {
         self.started + BUDGET
     }
 
-    /// When the body must be here.
+    /// When a body that is asked for now must be here. Its time does not count from the head: the
+    /// issuer of the token may have been slow, and a client may wait for `100 Continue`.
     pub(super) fn body_by(self) -> Instant {
-        self.started + BODY
+        self.within(BODY)
+    }
+
+    /// The end of `time` from now, or of the time for an answer if that is earlier.
+    pub(super) fn within(self, time: Duration) -> Instant {
+        (Instant::now() + time).min(self.answer_by())
     }
 
     /// Time since the call's head was read.

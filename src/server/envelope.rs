@@ -47,7 +47,7 @@ impl<'a> RunRequest<'a> {
             return Err(XrpcError::invalid_request(format!("the body nests deeper than {MAX_DEPTH} levels")));
         }
         let envelope: Envelope<'a> = serde_json::from_slice(body).map_err(|error| {
-            XrpcError::invalid_request(format!("the body is not as the lexicon says: {error}"))
+            XrpcError::invalid_request(format!("the body is not as the lexicon says: {}", told(&error)))
         })?;
         if envelope.idempotency_key.is_some() {
             return Err(XrpcError::invalid_request(
@@ -65,6 +65,19 @@ impl<'a> RunRequest<'a> {
             })
             .transpose()?;
         Ok(RunRequest { function, input: envelope.input, cid })
+    }
+}
+
+/// What the parser says. Where a value is of a wrong kind it repeats the value, which may be all of a
+/// large body.
+fn told(error: &serde_json::Error) -> String {
+    const MAX_CHARS: usize = 200;
+    let text = error.to_string();
+    match text.char_indices().nth(MAX_CHARS) {
+        None => text,
+        Some((end, _)) => {
+            format!("{}... at line {} column {}", &text[..end], error.line(), error.column())
+        }
     }
 }
 
@@ -124,6 +137,11 @@ mod tests {
         assert!(refusal("").contains("body is expected"));
         assert!(refusal("{").contains("EOF"));
         assert!(refusal("[]").contains("not as the lexicon says"));
+        let large = format!("\"\u{202e}\\u001b[31m{}\"", "é".repeat(100_000));
+        let repeated = refusal(&large);
+        assert!(repeated.contains("invalid type: string \"\\u{202e}\\u{1b}[31méé"), "{repeated}");
+        assert!(repeated.ends_with(&format!("éé... at line 1 column {}", large.len())), "{repeated}");
+        assert!(repeated.len() < 500, "{repeated}");
         assert!(refusal(r#"{"input":{}}"#).contains("`function`"));
         assert!(refusal(&format!(r#"{{"function":"{URI}"}}"#)).contains("`input`"));
         assert!(refusal(r#"{"function":7,"input":{}}"#).contains("expected"));

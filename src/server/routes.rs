@@ -18,6 +18,7 @@ use tower_http::map_request_body::MapRequestBodyLayer;
 use crate::lexicon::Nsid;
 
 use super::call::{self, RUN};
+use super::deadline::Deadline;
 use super::request_id::RequestId;
 use super::service::Service;
 use super::{XrpcError, body};
@@ -49,7 +50,8 @@ async fn xrpc(State(service): State<Arc<Service>>, request: Request) -> Response
         }
         method => {
             let error = refusal(method.as_ref(), request.method());
-            body::drain(request.into_body()).await;
+            let (head, request_body) = request.into_parts();
+            body::drain(&head.headers, request_body, Deadline::start()).await;
             error.into_response_for(&id)
         }
     };
@@ -69,7 +71,8 @@ fn refusal(method: Option<&Nsid>, verb: &Method) -> XrpcError {
     match method {
         None => XrpcError::invalid_request("invalid xrpc path"),
         Some(method) if method.as_str() == RUN => {
-            XrpcError::invalid_request(format!("Incorrect HTTP method ({verb}) expected POST"))
+            let verb = verb.as_str();
+            XrpcError::invalid_request(format!("Incorrect HTTP method ({verb:.20}) expected POST"))
         }
         Some(method) => XrpcError::not_implemented(format!(
             "Method Not Implemented: this service has at.functions.run, not {method}"

@@ -9,6 +9,7 @@ mod dependencies;
 mod dev;
 mod envelope;
 mod guests;
+mod hostile;
 mod lexicons;
 mod links;
 mod network;

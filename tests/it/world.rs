@@ -46,6 +46,7 @@ struct Upstream {
     asked: Arc<Mutex<Vec<String>>>,
     fault: Arc<Mutex<Option<Fault>>>,
     plc: Arc<Mutex<HashMap<String, Value>>>,
+    delays: Arc<Mutex<Vec<(&'static str, Duration)>>>,
 }
 
 /// Somebody with a did:plc and a key.
@@ -226,6 +227,11 @@ impl World {
         }));
     }
 
+    /// From here on, paths that hold one of these parts are answered as always, only later.
+    pub fn delay(&self, delays: impl IntoIterator<Item = (&'static str, Duration)>) {
+        *self.upstream.delays.lock().unwrap() = delays.into_iter().collect();
+    }
+
     /// How often the repo host was asked for paths that hold `part`.
     pub fn asked(&self, part: &str) -> usize {
         self.upstream.asked.lock().unwrap().iter().filter(|path| path.contains(part)).count()
@@ -309,6 +315,10 @@ async fn intercept(
 ) -> Response {
     let path = request.uri().to_string();
     upstream.asked.lock().unwrap().push(path.clone());
+    let delays = upstream.delays.lock().unwrap().clone();
+    if let Some((_, delay)) = delays.iter().find(|(part, _)| path.contains(part)) {
+        tokio::time::sleep(*delay).await;
+    }
     let fault = upstream.fault.lock().unwrap().clone();
     if let Some(response) = fault.and_then(|fault| fault(&path)) {
         return response.await;
