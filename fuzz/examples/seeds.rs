@@ -1,0 +1,27 @@
+//! Writes `seeds/`: one true input for each way through each target. Run it in `fuzz/`.
+
+use std::fs;
+use std::io;
+
+use at_functions_fuzz::{RKEY, car, record, token};
+
+fn main() -> io::Result<()> {
+    let metadata = serde_ipld_dagcbor::to_vec(&record("echo")).map_err(io::Error::other)?;
+    let claims = br#"{"iss":"did:plc:ewvi7nxzyoun6zhxrhs64oiz","aud":"did:web:fn.example.com#at_functions","exp":1790000060,"iat":1790000000,"lxm":"at.functions.run","jti":"x"}"#;
+    let seeds: [(&str, &str, Vec<u8>); 9] = [
+        ("at_uri", "did", b"at://did:plc:ewvi7nxzyoun6zhxrhs64oiz/at.functions.metadata/echo".to_vec()),
+        ("at_uri", "handle", b"at://Alice.example.com/com.example.thing/3jzfcijpj2z2a".to_vec()),
+        ("car_bytes", "present", car(RKEY)),
+        ("car_bytes", "absent", car("fn7x")),
+        ("car_edits", "copy", vec![3, 0, 60, 80, 9, 4, 0, 90, 70, 3]),
+        ("jwt", "header", format!("\0Bearer {}", token()).into_bytes()),
+        ("jwt", "claims", [b"\x01", &claims[..]].concat()),
+        ("jwt", "token-header", br##"/{"typ":"JWT","alg":"ES256K","kid":"#atproto"}"##.to_vec()),
+        ("metadata", "echo", metadata),
+    ];
+    for (target, name, bytes) in seeds {
+        fs::create_dir_all(format!("seeds/{target}"))?;
+        fs::write(format!("seeds/{target}/{name}"), bytes)?;
+    }
+    Ok(())
+}
