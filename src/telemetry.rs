@@ -3,6 +3,7 @@
 //! In: events. Out: lines on stderr, and figures that `/metrics` shows.
 //! Never: an input, an output or a token, and never a label that callers choose.
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -22,7 +23,11 @@ const CALL_BUCKETS: [f64; 13] =
 /// Starts writing log lines to stderr. The error is about `filter`.
 pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log {filter}: {error}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Journals and files want no escape codes.
+        .with_ansi(std::io::stderr().is_terminal());
     // A second start in one process (tests) keeps the first one's settings.
     let _ = match format {
         LogFormat::Text => builder.try_init(),
