@@ -109,6 +109,18 @@ fn a_module_that_services_refuse_is_not_published() {
 }
 
 #[tokio::test]
+async fn the_least_module_of_the_manual_answers_as_it_says() {
+    let manual = include_str!("../../docs/functions.md");
+    let text = manual.split("```wat\n").nth(1).unwrap().split("```").next().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("least.wasm"), wat::parse_str(text).unwrap()).unwrap();
+    let mut dev = Dev::start(&[dir.path().to_str().unwrap()]);
+    let (url, body) = dev.curl();
+    let answer = answer(client().post(url).body(body.to_string())).await;
+    assert_eq!(answer.output(), &serde_json::json!({ "hello": "world" }));
+}
+
+#[tokio::test]
 async fn a_module_that_changes_is_published_again() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("mine.wasm");
