@@ -4,6 +4,9 @@
 //! In: arguments, environment, a file. Out: a [`Config`] whose values are checked.
 //! Never: ignore a setting that is wrong, or one that nobody knows.
 
+// The comments on settings are their help texts, in which a link would show its brackets.
+#![allow(rustdoc::bare_urls)]
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -32,6 +35,8 @@ const VARIABLES_OF_OTHER_COMMANDS: [&str; 7] = [
 
 /// How long a proved record is believed to be the newest.
 const RECORD_TTL: Duration = Duration::from_secs(30);
+/// How long code runs on after its author's PDS stopped giving it out, at most.
+const CODE_TTL: Duration = Duration::from_secs(3600);
 
 const MIB: u64 = 1024 * 1024;
 
@@ -177,6 +182,8 @@ pub struct Config {
     /// How long a proved record is believed to be the newest. Not a setting: the network's caches are
     /// built on 30 s; only `dev`, whose author is on the same machine, looks sooner.
     pub record_ttl: Duration,
+    /// How long a blob that was fetched is believed to be given out still. Not a setting either.
+    pub code_ttl: Duration,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// What is logged.
@@ -258,6 +265,7 @@ impl Config {
             max_duration: Duration::from_millis(max_duration_ms.into()),
             max_payload_bytes: (max_payload_mb * MIB) as usize,
             record_ttl: RECORD_TTL,
+            code_ttl: CODE_TTL,
             log_format: settings.log_format.unwrap_or_default(),
             log: settings.log.unwrap_or_else(|| "info".into()),
         })

@@ -46,6 +46,7 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!("at_functions_runs", "Guests running now");
     describe_gauge!("at_functions_runs_waiting", "Runs waiting for a slot or for memory");
     describe_gauge!("at_functions_modules_preparing", "Modules being fetched or compiled, or waiting to be");
+    describe_counter!("at_functions_compiles_total", "Modules handed to the compiler");
     describe_gauge!("at_functions_memory_reserved_bytes", "Memory reserved by running guests");
     Ok(handle)
 }
@@ -61,5 +62,6 @@ pub fn record_workers(stats: &Stats) {
     gauge!("at_functions_runs").set(stats.runs as f64);
     gauge!("at_functions_runs_waiting").set(stats.waiting_runs as f64);
     gauge!("at_functions_modules_preparing").set(stats.preparing as f64);
+    counter!("at_functions_compiles_total").absolute(stats.compiles_begun);
     gauge!("at_functions_memory_reserved_bytes").set(stats.memory_reserved_bytes as f64);
 }

@@ -10,8 +10,8 @@
 //!
 //! Entries are threaded on a list for each second of expiry, and forgetting goes from list to list,
 //! a bounded number of entries a call. A token takes 36 bytes and 4 of the table's heads: 80 MB for
-//! the default of 2 million, touched as needed; with every token from another issuer on another
-//! host 120 MB more.
+//! the default of 2 million; with every token from another issuer on another host 120 MB more. The
+//! addresses are set aside at the start, and the memory is taken as it is used.
 //!
 //! Keys are SHA-256 under a secret of this process, cut to 16 bytes: nobody can look for two tokens
 //! of one key, or for many keys of one chain.
@@ -34,8 +34,8 @@ const SHORT_SHARE: usize = 4;
 const SHORT_SECONDS: u64 = 90;
 /// The least memory that can be shared out.
 const MIN_TOKENS: usize = 64;
-/// The most: what fits the table's slots.
-const MAX_TOKENS: usize = 1 << 30;
+/// The most: what an ordinary machine can address and set aside.
+const MAX_TOKENS: usize = 1 << 26;
 /// How many dead tokens one call forgets, so that none waits for all that died in one second.
 const FORGET_AT_ONCE: usize = 64;
 /// How far forgetting may lag behind, before a call does all of it.

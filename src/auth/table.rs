@@ -1,8 +1,8 @@
 //! A hash table that never stalls: no step of it takes longer for all that it holds.
 //!
 //! A growing or tombstone-clearing table would rehash a million entries under the lock that every
-//! call takes. This one chains: a fixed array of chain heads, whose pages the system provides when
-//! they are first touched, and slots that are used again.
+//! call takes. This one chains: a fixed array of chain heads, and slots that are used again, for both
+//! of which the system provides pages when they are first touched.
 //!
 //! It is for keys that are uniformly random to whoever chooses them (see `replay`), so the first
 //! bytes of a key are its hash, and chains stay short.
@@ -46,7 +46,8 @@ impl<T: Copy> Table<T> {
     pub(super) fn new(capacity: usize) -> Table<T> {
         // `vec!` of `None` is zeroed memory, which costs nothing until it is touched.
         let heads = vec![None; capacity.next_power_of_two()].into_boxed_slice();
-        Table { heads, entries: Vec::new(), vacant: None, len: 0 }
+        // Room for all of them, so that it never moves; it, too, costs nothing until it is used.
+        Table { heads, entries: Vec::with_capacity(capacity), vacant: None, len: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -109,7 +110,7 @@ impl<T: Copy> Table<T> {
 
     /// Forgets everything, and gives the slots' memory back.
     pub(super) fn clear(&mut self) {
-        *self = Table::new(self.heads.len());
+        *self = Table::new(self.entries.capacity());
     }
 
     fn bucket(&self, digest: &Digest) -> usize {

@@ -37,7 +37,7 @@ pub struct VerifierConfig {
     pub service_id: String,
     /// The longest life of a token that has a `jti`; 60 s of skew come on top.
     pub most_life: Duration,
-    /// How many used tokens are remembered, at most 2³⁰ and at least 64.
+    /// How many used tokens are remembered, at most 2²⁶ and at least 64.
     pub replay_capacity: usize,
     /// The secret under which they are remembered: random, and new at each start.
     pub replay_secret: [u8; 32],

@@ -3,8 +3,8 @@
 //! In: arguments, variables, files. Out: text for people, `--json` for scripts, an exit code.
 //! Never: give an author's credentials to anything but the author's PDS.
 //!
-//! A command is a function from its arguments to a [`Report`]; only this file prints one. What
-//! goes wrong is a [`CliError`], whose exit code and advice stand beside it.
+//! A command is a function from its arguments to a `Report`; only this file prints one. What
+//! goes wrong is a `CliError`, whose exit code and advice stand beside it.
 
 /// The exit codes, as help texts show them. Before the modules, which use it too.
 macro_rules! exit_codes {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::clock::Clock;
 use crate::identity::{Did, InvalidDid, InvalidKey, SigningKey};
 use crate::lexicon::{AtUri, FUNCTION_COLLECTION, Mode, Nsid, RecordKey};
+use crate::registry::function_collection;
 use crate::repo::writer::Repository;
 use crate::repo::{blob_cid, json_to_ipld};
 
@@ -129,7 +130,7 @@ impl Author {
         record: &Value,
         blobs: impl IntoIterator<Item = Bytes>,
     ) -> Result<Published, AuthorError> {
-        let collection = functions();
+        let collection = function_collection();
         let ipld = json_to_ipld(record).map_err(|error| AuthorError::Record(error.to_string()))?;
         let code = record["code"]["ref"]["$link"].as_str().and_then(|text| Cid::try_from(text).ok());
         let mut contents = self.contents();
@@ -144,7 +145,7 @@ impl Author {
 
     /// The at-uris of what is published.
     pub fn functions(&self) -> Vec<AtUri> {
-        let collection = functions();
+        let collection = function_collection();
         let listed = self.contents().repository.list(&collection);
         listed
             .into_iter()
@@ -156,11 +157,6 @@ impl Author {
         // Nothing that holds the lock leaves the repo half written.
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn functions() -> Nsid {
-    // A constant that parses.
-    Nsid::parse(FUNCTION_COLLECTION).expect("the collection's name is an NSID")
 }
 
 /// Why a function could not be published.

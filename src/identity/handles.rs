@@ -126,7 +126,8 @@ mod tests {
     fn exactly_one_did_record_is_the_answer() {
         let did = Did::parse(DID).unwrap();
         let record = format!("did={DID}");
-        let cases: [(&[&str], Result<Option<Did>, IdentityError>); 7] = [
+        type Found = Result<Option<Did>, IdentityError>;
+        let cases: [(&[&str], Found); 7] = [
             (&[], Ok(None)),
             (&["v=spf1 -all", "did:plc:x", " did=x"], Ok(None)),
             (&[&record], Ok(Some(did.clone()))),

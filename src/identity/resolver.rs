@@ -74,7 +74,8 @@ impl Resolver {
         }
     }
 
-    /// The DID's document: at most an hour old, or up to a day while a newer one cannot be had.
+    /// The DID's document: at most an hour old, or up to a day while a newer one is fetched or cannot be
+    /// had.
     pub async fn document(&self, did: &Did) -> Result<Arc<DidDocument>, IdentityError> {
         self.fetch_document(did, Want::Known).await
     }

@@ -211,8 +211,8 @@ mod tests {
 
     fn write(dir: &Path, content: &[u8], mode: u32) -> PathBuf {
         let path = dir.join(FILE_NAME);
-        fs::write(&path, content).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        fs::write(&path, content).expect("a file can be written in a directory of our own");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("its mode is ours to set");
         path
     }
 

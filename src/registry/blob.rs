@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ipld_core::cid::Cid;
 
 use crate::egress::{Get, Redirects};
 use crate::identity::{Did, DidDocument};
@@ -23,7 +24,7 @@ const REDIRECTS: u8 = 3;
 
 /// Fetches the blob from where the author's document says, asking for the document once more where
 /// the author may have moved.
-pub(super) async fn fetch(sources: Arc<Sources>, author: Did, code: CodeRef) -> Result<Bytes, RegistryError> {
+pub(super) async fn fetch(sources: Arc<Sources>, author: Did, code: Cid) -> Result<Bytes, RegistryError> {
     let document = sources.resolver.document(&author).await.map_err(RegistryError::of_author)?;
     match fetch_from(&sources, &document, &author, &code).await {
         Err(error) if error.may_mean_moved() => {
@@ -41,12 +42,12 @@ async fn fetch_from(
     sources: &Sources,
     document: &DidDocument,
     author: &Did,
-    code: &CodeRef,
+    code: &Cid,
 ) -> Result<Bytes, RegistryError> {
     let pds = document.pds.as_ref().ok_or(RegistryError::NotFound("the author's DID names no PDS"))?;
     let mut url = pds.clone();
     url.set_path("/xrpc/com.atproto.sync.getBlob");
-    url.query_pairs_mut().append_pair("did", author.as_str()).append_pair("cid", &code.cid.to_string());
+    url.query_pairs_mut().append_pair("did", author.as_str()).append_pair("cid", &code.to_string());
     let response = sources
         .egress
         .get(Get {
@@ -62,18 +63,23 @@ async fn fetch_from(
     match response.status {
         200 => verified(response.body, code),
         _ => Err(match refusal(&response) {
-            RegistryError::NotFound(_) => RegistryError::CodeMissing(code.cid.to_string()),
+            RegistryError::NotFound(_) => RegistryError::CodeMissing(code.to_string()),
             other => other,
         }),
     }
 }
 
-fn verified(body: Bytes, code: &CodeRef) -> Result<Bytes, RegistryError> {
-    if code.size.is_some_and(|size| size != body.len() as u64) {
-        return Err(RegistryError::Unproved(Unproved::CodeSize));
-    }
-    if blob_cid(&body) != code.cid {
+fn verified(body: Bytes, code: &Cid) -> Result<Bytes, RegistryError> {
+    if blob_cid(&body) != *code {
         return Err(RegistryError::Unproved(Unproved::CodeHash));
     }
     Ok(body)
+}
+
+/// Whether a record's blob has the size that this record states: another record may state another.
+pub(super) fn check_size(code: &CodeRef, bytes: u64) -> Result<(), RegistryError> {
+    match code.size {
+        Some(size) if size != bytes => Err(RegistryError::Unproved(Unproved::CodeSize)),
+        _ => Ok(()),
+    }
 }

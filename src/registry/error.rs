@@ -118,6 +118,18 @@ impl RegistryError {
         }
     }
 
+    /// Whether this is trouble on the way, which says nothing about the function.
+    pub(super) fn is_trouble(&self) -> bool {
+        matches!(
+            self,
+            RegistryError::Overloaded(_)
+                | RegistryError::Store
+                | RegistryError::Timeout
+                | RegistryError::Unproved(_)
+                | RegistryError::Unreachable(_)
+        )
+    }
+
     /// Whether the author may have moved since the document that named this PDS was cached.
     pub(super) fn may_mean_moved(&self) -> bool {
         matches!(

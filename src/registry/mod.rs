@@ -73,17 +73,18 @@ struct Sources {
 
 impl Registry {
     /// A registry that resolves, fetches and proves through what it is given, and believes a proved
-    /// record to be the newest for `record_ttl`.
+    /// record to be the newest for `record_ttl`, and a blob to be given out still for `code_ttl`.
     pub fn new(
         resolver: Arc<Resolver>,
         egress: Egress,
         revs: Arc<RevFloor>,
         clock: Clock,
         record_ttl: Duration,
+        code_ttl: Duration,
     ) -> Registry {
         let verifying = Arc::new(Semaphore::new(VERIFYING_AT_ONCE));
         let sources = Sources { resolver, egress, revs, clock, verifying };
-        Registry { sources: Arc::new(sources), caches: Arc::new(Caches::new(record_ttl)) }
+        Registry { sources: Arc::new(sources), caches: Arc::new(Caches::new(record_ttl, code_ttl)) }
     }
 
     /// The function that `uri` names, as its author's repo had it within the record TTL.
@@ -93,21 +94,36 @@ impl Registry {
         self.caches.function((author, rkey), move |(author, rkey)| record::fetch(sources, author, rkey)).await
     }
 
-    /// The same, read anew: for a caller who expects another version than the cached one.
-    pub async fn function_anew(&self, uri: &AtUri) -> Result<Arc<Function>, RegistryError> {
-        let name = self.name(uri).await?;
-        self.caches.forget_function(&name).await;
-        self.function(&AtUri::of_record(name.0, uri.collection.clone(), name.1)).await
+    /// A known function, read anew: for a caller who expects another version. At most one read is made
+    /// in some seconds, whoever asks; in between, its outcome is the answer.
+    pub async fn function_anew(&self, known: Arc<Function>) -> Result<Arc<Function>, RegistryError> {
+        let sources = Arc::clone(&self.sources);
+        let name = (known.author.clone(), known.rkey.clone());
+        let read = move |(author, rkey)| record::fetch(sources, author, rkey);
+        let found = self.caches.function_anew(name, read).await?;
+        // A moment ago may have been before the known one was read.
+        Ok(if found.rev < known.rev { known } else { found })
     }
 
-    /// The function's wasm: bytes that hash to the CID in its record, and that the author's PDS
-    /// still gave out within the last hour (so that a takedown stops cached code too).
+    /// Makes sure that the author's PDS gave the function's code out within the code TTL, also where
+    /// it is not needed any more, so that a takedown stops what is compiled too. Gives the bytes if
+    /// they had to be fetched for that, or were at hand.
+    pub async fn confirm_code(&self, function: &Function) -> Result<Option<Bytes>, RegistryError> {
+        let code = &function.metadata.code;
+        match self.caches.given_out(&(function.author.clone(), code.cid)).await {
+            Some(bytes) => blob::check_size(code, bytes).map(|()| None),
+            None => self.code(function).await.map(Some),
+        }
+    }
+
+    /// The function's wasm: bytes that hash to the CID in its record.
     pub async fn code(&self, function: &Function) -> Result<Bytes, RegistryError> {
         let sources = Arc::clone(&self.sources);
-        let code = function.metadata.code.clone();
-        self.caches
-            .code((function.author.clone(), code.cid), move |(author, _)| blob::fetch(sources, author, code))
-            .await
+        let code = &function.metadata.code;
+        let name = (function.author.clone(), code.cid);
+        let bytes = self.caches.code(name, move |(author, cid)| blob::fetch(sources, author, cid)).await?;
+        blob::check_size(code, bytes.len() as u64)?;
+        Ok(bytes)
     }
 
     /// Whose record `uri` names, and at which key.
@@ -128,7 +144,7 @@ impl Registry {
 }
 
 /// The collection of functions as an NSID.
-fn function_collection() -> Nsid {
+pub(crate) fn function_collection() -> Nsid {
     // A constant that parses.
     Nsid::parse(FUNCTION_COLLECTION).expect("the collection's name is an NSID")
 }

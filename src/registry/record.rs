@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::egress::{Get, Redirects, Response};
 use crate::identity::{Did, DidDocument, PublicKey};
 use crate::lexicon::{FunctionMetadata, RecordKey};
-use crate::repo::{self, Expected, Proof, ProofError, Tid};
+use crate::repo::{self, Expected, Proof, Tid};
 
 use super::error::Unproved;
 use super::{Function, RegistryError, Sources, function_collection};
@@ -136,8 +136,8 @@ async fn verify(
     }
 }
 
-/// Keeps the highest revision on disk. The proof stands even where that fails; only its memory
-/// across a restart is at risk.
+/// Keeps the highest revision on disk. The proof stands even where that fails; until the disk takes a
+/// newer one, the host could go back to the highest that it took before.
 async fn remember(sources: &Sources, author: &Did, rev: Tid) {
     let (revs, author) = (Arc::clone(&sources.revs), author.clone());
     let kept = tokio::task::spawn_blocking(move || revs.raise(&author, rev)).await;
@@ -162,11 +162,5 @@ pub(super) fn refusal(response: &Response) -> RegistryError {
         }
         (400..=499, _) => RegistryError::NotFound("the author's PDS does not have this record"),
         _ => RegistryError::Unreachable("the author's PDS failed"),
-    }
-}
-
-impl From<ProofError> for RegistryError {
-    fn from(error: ProofError) -> RegistryError {
-        RegistryError::Unproved(Unproved::Proof(error))
     }
 }

@@ -118,3 +118,13 @@ pub enum Lost {
     #[error("no slot is free")]
     NoSlot,
 }
+
+impl Lost {
+    /// Whether the guest may have begun before it was lost.
+    pub fn may_have_run(&self) -> bool {
+        match self {
+            Lost::Closed | Lost::Internal(_) => true,
+            Lost::ForeignArtifact | Lost::NoSlot => false,
+        }
+    }
+}

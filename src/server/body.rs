@@ -41,7 +41,7 @@ pub(super) fn check_headers(headers: &HeaderMap, max_bytes: usize) -> Result<(),
 
 /// Reads the body to its end. The router's decompression layer has been over it, lazily: what is
 /// counted is what comes out, as it comes, so that a small bomb costs no more than `max_bytes`.
-pub(super) async fn read(body: Body, max_bytes: usize, deadline: Deadline) -> Result<Bytes, XrpcError> {
+pub(super) async fn read(body: &mut Body, max_bytes: usize, deadline: Deadline) -> Result<Bytes, XrpcError> {
     match tokio::time::timeout_at(deadline.body_by().into(), collect(body, max_bytes)).await {
         Ok(collected) => collected,
         Err(_) => Err(XrpcError::invalid_request("the request body did not arrive within 5 s")),
@@ -63,7 +63,7 @@ pub(super) async fn drain(body: Body) {
     let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
 }
 
-async fn collect(mut body: Body, max_bytes: usize) -> Result<Bytes, XrpcError> {
+async fn collect(body: &mut Body, max_bytes: usize) -> Result<Bytes, XrpcError> {
     let mut first = None::<Bytes>;
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {

@@ -10,7 +10,7 @@ use crate::audit;
 use crate::auth::{Repeat, Ticket};
 use crate::policy::Caller;
 use crate::registry::Function;
-use crate::sandbox::{Job, Limits, NoDoor, Owner};
+use crate::sandbox::{Job, Limits, NoDoor, Outcome, Owner};
 use crate::telemetry;
 use crate::workers::Prepare;
 
@@ -26,7 +26,8 @@ pub(super) const RUN: &str = "at.functions.run";
 /// Answers one call: the guest's outcome, or the refusal by whatever stood in its way.
 pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestId) -> Response {
     let deadline = Deadline::start();
-    let mut record = audit::CallRecord::default();
+    let mut account = Account::open(id, deadline);
+    let record = &mut account.record;
     let (head, request_body) = request.into_parts();
     let result = match authenticate(service, head.headers.get(header::AUTHORIZATION), deadline).await {
         Ok((caller, ticket)) => {
@@ -34,7 +35,7 @@ pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestI
                 Caller::Verified(did) => Some(did.did().clone()),
                 Caller::Anonymous => None,
             };
-            let result = attempt(service, &caller, &head, request_body, deadline, &mut record).await;
+            let result = attempt(service, &caller, &head, request_body, deadline, record).await;
             if let (Some(ticket), Err(error)) = (ticket, &result)
                 && error.gives_token_back()
             {
@@ -51,11 +52,32 @@ pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestI
         Ok((_, outcome)) => outcome.as_str(),
         Err(error) => error.name,
     };
-    audit::write(&record, id.as_str(), deadline.elapsed());
-    telemetry::count_call(record.decided, deadline.elapsed());
+    drop(account);
     match result {
         Ok((response, _)) => response,
         Err(error) => error.into_response_for(id),
+    }
+}
+
+/// What is put on record of a call when it is over, also when its caller goes away before that.
+struct Account<'a> {
+    record: audit::CallRecord,
+    id: &'a RequestId,
+    deadline: Deadline,
+}
+
+impl<'a> Account<'a> {
+    fn open(id: &'a RequestId, deadline: Deadline) -> Account<'a> {
+        let decided = Outcome::Canceled.as_str();
+        Account { record: audit::CallRecord { decided, ..audit::CallRecord::default() }, id, deadline }
+    }
+}
+
+impl Drop for Account<'_> {
+    fn drop(&mut self) {
+        let took = self.deadline.elapsed();
+        audit::write(&self.record, self.id.as_str(), took);
+        telemetry::count_call(self.record.decided, took);
     }
 }
 
@@ -87,16 +109,23 @@ async fn attempt(
     service: &Service,
     caller: &Caller,
     head: &http::request::Parts,
-    request_body: Body,
+    mut request_body: Body,
     deadline: Deadline,
     record: &mut audit::CallRecord,
-) -> Result<(Response, crate::sandbox::Outcome), XrpcError> {
+) -> Result<(Response, Outcome), XrpcError> {
     let max_bytes = service.max_payload_bytes;
     if let Err(error) = body::check_headers(&head.headers, max_bytes) {
         body::drain(request_body).await;
         return Err(error);
     }
-    let bytes = body::read(request_body, max_bytes, deadline).await?;
+    let bytes = match body::read(&mut request_body, max_bytes, deadline).await {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            body::drain(request_body).await;
+            return Err(error);
+        }
+    };
+    drop(request_body);
     let request = RunRequest::parse(&bytes)?;
     record.function = Some(request.function.to_string());
 
@@ -109,7 +138,7 @@ async fn attempt(
     };
     let mut function = deadline.bound(service.registry.function(&request.function), late).await?;
     if request.cid.is_some_and(|expected| expected != function.cid) {
-        function = deadline.bound(service.registry.function_anew(&request.function), late).await?;
+        function = deadline.bound(service.registry.function_anew(function), late).await?;
     }
     record.cid = Some(function.cid);
     service.policy.may_run(caller, &function)?;
@@ -117,8 +146,7 @@ async fn attempt(
         return Err(changed(&expected, &function));
     }
 
-    // The blob is confirmed with its author's PDS once an hour, also when its artifact is at hand.
-    let code = deadline.bound(service.registry.code(&function), late).await?;
+    let at_hand = deadline.bound(service.registry.confirm_code(&function), late).await?;
     let metadata = &function.metadata;
     let owner: Arc<str> = function.author.as_str().into();
     let prepare = Prepare {
@@ -127,7 +155,16 @@ async fn attempt(
         author: Arc::clone(&owner),
         deadline: deadline.answer_by(),
     };
-    let (artifact, cache) = service.workers.prepare(prepare, || std::future::ready(Ok(code))).await?;
+    let code = || {
+        let (registry, function) = (service.registry.clone(), Arc::clone(&function));
+        async move {
+            match at_hand {
+                Some(bytes) => Ok(bytes),
+                None => registry.code(&function).await,
+            }
+        }
+    };
+    let (artifact, cache) = service.workers.prepare(prepare, code).await?;
     let job = Job {
         artifact,
         owner: Owner { name: owner, public: metadata.public },
@@ -161,4 +198,63 @@ fn changed(expected: &ipld_core::cid::Cid, function: &Function) -> XrpcError {
             function.cid
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Mutex, PoisonError};
+    use std::time::Duration;
+
+    use bytes::Bytes;
+
+    use crate::clock::Clock;
+    use crate::config::{Anonymous, Config, Settings};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_whose_caller_goes_away_is_on_record() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = Config::complete(Settings {
+            hostname: Some("localhost:3000".into()),
+            data_dir: Some(directory.path().into()),
+            anonymous: Some(Anonymous::Public),
+            ..Settings::default()
+        })
+        .unwrap();
+        let service = Service::start(&config, Clock::system()).unwrap();
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let logs = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let _logging = tracing::subscriber::set_default(logs);
+
+        // Its body never comes to an end.
+        let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, io::Error>>());
+        let request = Request::post("/xrpc/at.functions.run").body(body).unwrap();
+        let id = RequestId::random();
+        let gone = tokio::time::timeout(Duration::from_millis(10), run(&service, request, &id)).await;
+        assert!(gone.is_err());
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let of_this_call = text.lines().filter(|line| line.contains(id.as_str())).collect::<Vec<_>>();
+        assert_eq!(of_this_call.len(), 1, "{text}");
+        assert!(
+            of_this_call[0].contains("audit") && of_this_call[0].contains("decided=\"canceled\""),
+            "{text}"
+        );
+    }
 }

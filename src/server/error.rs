@@ -28,12 +28,14 @@ pub struct XrpcError {
     pub message: String,
     /// When it is worth coming back.
     pub retry_after: Option<Duration>,
+    /// Whether the guest may have begun before it came to this.
+    pub may_have_run: bool,
 }
 
 impl XrpcError {
     /// An error of this status, name and message.
     pub fn new(status: StatusCode, name: &'static str, message: impl Into<String>) -> XrpcError {
-        XrpcError { status, name, message: message.into(), retry_after: None }
+        XrpcError { status, name, message: message.into(), retry_after: None, may_have_run: false }
     }
 
     /// 400 `InvalidRequest`.
@@ -55,7 +57,7 @@ impl XrpcError {
     /// Whether the caller may send the same token again: nothing ran, and what stood in the way
     /// was load or size, not the call itself.
     pub fn gives_token_back(&self) -> bool {
-        matches!(self.status.as_u16(), 413 | 429 | 503)
+        matches!(self.status.as_u16(), 413 | 429 | 503) && !self.may_have_run
     }
 
     /// The response, with the request's id in the message and beside it.
@@ -74,15 +76,15 @@ impl XrpcError {
     }
 }
 
+/// The status of a number that is one.
+fn status(number: u16) -> StatusCode {
+    StatusCode::from_u16(number).unwrap_or(StatusCode::BAD_GATEWAY)
+}
+
 impl From<AuthError> for XrpcError {
     fn from(error: AuthError) -> XrpcError {
-        let status = match error.name() {
-            "IssuerUnreachable" => StatusCode::BAD_GATEWAY,
-            "RateLimitExceeded" => StatusCode::TOO_MANY_REQUESTS,
-            _ => StatusCode::UNAUTHORIZED,
-        };
-        let retry_after = (status == StatusCode::TOO_MANY_REQUESTS).then_some(Duration::from_secs(60));
-        XrpcError { retry_after, ..XrpcError::new(status, error.name(), error.to_string()) }
+        let retry_after = error.retry_after();
+        XrpcError { retry_after, ..XrpcError::new(status(error.status()), error.name(), error.to_string()) }
     }
 }
 
@@ -107,8 +109,7 @@ impl From<RegistryError> for XrpcError {
             RegistryError::Unreachable(_) => (502, "RepoUnreachable"),
             RegistryError::Workflow => (501, "MethodNotImplemented"),
         };
-        // The numbers above are statuses.
-        XrpcError::new(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY), name, message)
+        XrpcError::new(self::status(status), name, message)
     }
 }
 
@@ -138,10 +139,62 @@ impl From<NotRun> for XrpcError {
             NotRun::Busy { retry_after } => XrpcError::overloaded(error.to_string(), retry_after),
             // A limit of memory above the whole budget is refused at the start of the service.
             NotRun::OverBudget => XrpcError::overloaded(error.to_string(), Duration::from_secs(60)),
+            NotRun::Unfinished { retry_after } => {
+                XrpcError { may_have_run: true, ..XrpcError::overloaded(error.to_string(), retry_after) }
+            }
             NotRun::Lost(lost) => {
                 tracing::error!(%lost, "a run has no outcome");
-                XrpcError::overloaded("the run was lost; retry in 1 s", Duration::from_secs(1))
+                XrpcError {
+                    may_have_run: lost.may_have_run(),
+                    ..XrpcError::overloaded("the run was lost; retry in 1 s", Duration::from_secs(1))
+                }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::auth::{Holder, IssuerFault, Malformed, SignatureFault, Trouble};
+    use crate::sandbox::Lost;
+
+    use super::*;
+
+    #[test]
+    fn a_fault_of_the_token_is_401_and_trouble_of_ours_is_not() {
+        let cases: [(AuthError, u16, &str, Option<u64>); 8] = [
+            (AuthError::Missing, 401, "AuthMissing", None),
+            (Malformed::Parts.into(), 401, "BadJwt", None),
+            (IssuerFault::NotFound.into(), 401, "BadJwtIss", None),
+            (SignatureFault::Mismatch.into(), 401, "BadJwtSignature", None),
+            (AuthError::Replayed, 401, "JwtReplayed", None),
+            (AuthError::IssuerUnreachable(Trouble::Network), 502, "IssuerUnreachable", Some(5)),
+            (AuthError::ShareExceeded(Holder::Issuer), 429, "RateLimitExceeded", Some(60)),
+            (AuthError::MemoryFull, 503, "NotEnoughResources", Some(60)),
+        ];
+        for (error, status, name, wait) in cases {
+            let told = XrpcError::from(error);
+            assert_eq!((told.status.as_u16(), told.name), (status, name));
+            assert_eq!(told.retry_after, wait.map(Duration::from_secs), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_good_again_only_if_the_guest_never_began() {
+        let second = Duration::from_secs(1);
+        let cases: [(XrpcError, u16, bool); 9] = [
+            (NotRun::Busy { retry_after: second }.into(), 503, true),
+            (NotRun::OverBudget.into(), 503, true),
+            (NotRun::Lost(Lost::NoSlot).into(), 503, true),
+            (NotRun::Lost(Lost::Internal("x".into())).into(), 503, false),
+            (NotRun::Lost(Lost::Closed).into(), 503, false),
+            (NotRun::Unfinished { retry_after: second }.into(), 503, false),
+            (RegistryError::Overloaded(second).into(), 503, true),
+            (RegistryError::Timeout.into(), 504, false),
+            (XrpcError::invalid_request("x"), 400, false),
+        ];
+        for (error, status, given_back) in cases {
+            assert_eq!((error.status.as_u16(), error.gives_token_back()), (status, given_back), "{error:?}");
         }
     }
 }

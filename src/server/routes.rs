@@ -23,7 +23,7 @@ use super::service::Service;
 use super::{XrpcError, body};
 
 /// The public routes. Layers, outermost first: CORS, so that a browser may read refusals too; then
-/// decompression, which is lazy, so that a refused body is never unpacked.
+/// decompression, which is lazy, so that of a refused body no more is unpacked than is drained.
 pub fn router(service: Arc<Service>) -> Router {
     let xrpc = ServiceBuilder::new()
         .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))

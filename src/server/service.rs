@@ -80,7 +80,14 @@ impl Service {
             max_memory_mb: config.max_memory_mb,
             max_payload_bytes: config.max_payload_bytes,
             policy: Policy::new(config.anonymous),
-            registry: Registry::new(resolver, to_repos, Arc::new(revs), clock, config.record_ttl),
+            registry: Registry::new(
+                resolver,
+                to_repos,
+                Arc::new(revs),
+                clock,
+                config.record_ttl,
+                config.code_ttl,
+            ),
             verifier,
             workers,
         }))

@@ -91,6 +91,7 @@ impl Workers {
             memory_reserved_bytes: self.runs.memory_reserved_bytes(),
             memory_budget_bytes: self.runs.memory_budget_bytes(),
             preparing: self.preparations.under_way(),
+            compiles_begun: self.preparations.compiles_begun(),
             artifacts: self.preparations.artifacts(),
             artifact_bytes: self.preparations.artifact_bytes(),
             sandbox: self.sandbox.load(),
@@ -113,6 +114,8 @@ pub struct Stats {
     pub memory_budget_bytes: u64,
     /// Modules being fetched or compiled, or waiting to be.
     pub preparing: usize,
+    /// Modules handed to the compiler since the start.
+    pub compiles_begun: u64,
     /// Artifacts that are kept.
     pub artifacts: u64,
     /// What they weigh.

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -180,6 +181,7 @@ pub(super) struct Preparations {
     authors: Arc<Mutex<HashMap<Arc<str>, usize>>>,
     max_per_author: usize,
     compile_places: Arc<Semaphore>,
+    compiles_begun: AtomicU64,
 }
 
 impl Preparations {
@@ -200,12 +202,17 @@ impl Preparations {
             max_places,
             authors: Arc::default(),
             max_per_author: config.max_preparing_per_author.max(1),
+            compiles_begun: AtomicU64::new(0),
             compile_places: Arc::new(Semaphore::new(config.max_compiles.clamp(1, Semaphore::MAX_PERMITS))),
         }
     }
 
     pub(super) fn under_way(&self) -> usize {
         self.max_places - self.places.available_permits()
+    }
+
+    pub(super) fn compiles_begun(&self) -> u64 {
+        self.compiles_begun.load(Ordering::Relaxed)
     }
 
     pub(super) fn artifacts(&self) -> u64 {
@@ -243,6 +250,7 @@ impl Preparations {
         if let Some(known) = self.known(&module) {
             return known.map_err(Failed::Refused);
         }
+        self.compiles_begun.fetch_add(1, Ordering::Relaxed);
         let compiled = self.sandbox.compile(module.mode, code).await;
         match &compiled {
             Ok(artifact) => self.artifacts.insert(module, artifact.clone()),

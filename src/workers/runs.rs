@@ -28,6 +28,12 @@ pub enum NotRun {
     /// It may use more memory than all runs have together.
     #[error("the function needs more memory than the service has for all functions")]
     OverBudget,
+    /// It began, and did not end in time: the machine has more to do than it can.
+    #[error("the run did not end in time; retry in {} s", retry_after.as_secs())]
+    Unfinished {
+        /// When to try again.
+        retry_after: Duration,
+    },
 }
 
 const BUSY: NotRun = NotRun::Busy { retry_after: RETRY_AFTER };
@@ -46,7 +52,7 @@ impl Workers {
         // busy the two do not fit.
         match timeout_at(answer_by.into(), run).await {
             Ok(result) => Ok(result?),
-            Err(_) => Err(BUSY),
+            Err(_) => Err(NotRun::Unfinished { retry_after: RETRY_AFTER }),
         }
     }
 }

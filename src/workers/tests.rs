@@ -394,7 +394,8 @@ async fn a_run_that_waits_too_long_is_told_so_while_it_could_still_have_run() {
 async fn a_run_that_does_not_end_by_its_answers_time_is_given_up() {
     let (workers, _puppet) = start(CONFIG, Puppet::new());
     let answer_by = Instant::now() + Duration::from_millis(10);
-    assert_eq!(workers.run(job(1, Duration::from_millis(1)), answer_by).await, Err(BUSY));
+    let given_up = NotRun::Unfinished { retry_after: RETRY_AFTER };
+    assert_eq!(workers.run(job(1, Duration::from_millis(1)), answer_by).await, Err(given_up));
     assert_eq!(workers.stats().runs, 0);
 }
 

@@ -202,6 +202,7 @@ async fn a_body_over_the_cap_is_refused_however_it_comes() {
         over.into_bytes().chunks(10_000).map(|c| Ok::<_, std::io::Error>(c.to_vec())).collect::<Vec<_>>();
     let chunked = world.post(reqwest::Body::wrap(stream_body(chunks)), None).await;
     assert_eq!(chunked.error(), (413, "PayloadTooLarge"));
+    assert_eq!(status_of_a_stream(&world, 3 * 1024 * 1024).await, "HTTP/1.1 413 Payload Too Large");
     let zeros = vec![b' '; 200 * 1024 * 1024];
     for (encoding, bomb) in [("gzip", gzip(&zeros)), ("br", brotli(&zeros)), ("deflate", deflate(&zeros))] {
         assert!(bomb.len() < 1024 * 1024, "{encoding}: {}", bomb.len());
@@ -343,4 +344,21 @@ fn stream_body(
     http_body_util::StreamBody::new(futures_util::stream::iter(
         chunks.into_iter().map(|chunk| chunk.map(|bytes| http_body::Frame::data(bytes.into()))),
     ))
+}
+
+/// The first line of the answer to a client that sends a body of unstated length to its end before
+/// it reads, as a PDS that streams does.
+async fn status_of_a_stream(world: &World, bytes: usize) -> String {
+    let address = world.endpoint.replace("http://localhost", "127.0.0.1");
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    let head = "POST /xrpc/at.functions.run HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let chunk = [b"10000\r\n", &[b' '; 0x10000][..], b"\r\n"].concat();
+    for _ in 0..bytes / 0x10000 {
+        stream.write_all(&chunk).await.unwrap();
+    }
+    stream.write_all(b"0\r\n\r\n").await.unwrap();
+    let mut answer = vec![0; 64];
+    let read = stream.read(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer[..read]).lines().next().unwrap_or_default().to_owned()
 }

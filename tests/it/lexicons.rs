@@ -83,7 +83,8 @@ fn the_check_of_lexicons_finds_faults() {
         change(&mut lexicon);
         check_lexicon("at.functions.run", &lexicon).unwrap_err()
     };
-    let cases: [(fn(&mut Value), &str); 9] = [
+    type Change = fn(&mut Value);
+    let cases: [(Change, &str); 9] = [
         (|l| l["lexicon"] = 2.into(), "version"),
         (|l| l["defs"]["usage"]["required"] = serde_json::json!(["nope"]), "required: nope"),
         (|l| l["defs"]["usage"]["properties"]["cache"]["type"] = "text".into(), "cache: type text"),

@@ -179,6 +179,69 @@ async fn a_pinned_call_runs_that_version_or_none() {
 }
 
 #[tokio::test]
+async fn wrong_pins_neither_read_the_record_each_time_nor_take_the_function_away() {
+    let world = World::start().await;
+    let echo = world.publish("echo", ECHO);
+    assert_eq!(world.run(&echo.uri, json!(1)).await.output()["echo"], 1);
+    let other = at_functions::repo::record_cid(b"no such version");
+    let pinned =
+        json!({ "function": echo.uri.to_string(), "input": 1, "cid": other.to_string() }).to_string();
+    for _ in 0..20 {
+        assert_eq!(world.post(pinned.clone(), None).await.error(), (400, "FunctionChanged"));
+    }
+    assert_eq!(world.asked("sync.getRecord"), 2, "one for the first call, one for all wrong pins");
+
+    // The forced read of another function fails: who does not force one still has what is known.
+    let second = world.publish("second", ECHO);
+    assert_eq!(world.run(&second.uri, json!(2)).await.output()["echo"], 2);
+    world.fail_with(|path| path.contains("sync.getRecord").then(|| xrpc_error(503, "x")));
+    let pinned =
+        json!({ "function": second.uri.to_string(), "input": 1, "cid": other.to_string() }).to_string();
+    assert_eq!(world.post(pinned, None).await.error(), (502, "RepoUnreachable"));
+    assert_eq!(world.run(&second.uri, json!(3)).await.output()["echo"], 3);
+}
+
+#[tokio::test]
+async fn a_forced_read_that_finds_the_author_taken_down_counts_for_all() {
+    let world = World::start().await;
+    let echo = world.publish("echo", ECHO);
+    assert_eq!(world.run(&echo.uri, json!(1)).await.output()["echo"], 1);
+    world.fail_with(|path| path.contains("sync.getRecord").then(|| xrpc_error(400, "RepoTakendown")));
+    let other = at_functions::repo::record_cid(b"no such version");
+    let pinned =
+        json!({ "function": echo.uri.to_string(), "input": 1, "cid": other.to_string() }).to_string();
+    assert_eq!(world.post(pinned, None).await.error(), (403, "AuthorInactive"));
+    assert_eq!(world.run(&echo.uri, json!(1)).await.error(), (403, "AuthorInactive"));
+}
+
+#[tokio::test]
+async fn a_blob_taken_down_stops_code_that_is_compiled_once_its_time_is_over() {
+    let code_ttl = Duration::from_secs(2);
+    let settings = Settings { anonymous: Some(Anonymous::Public), ..Settings::default() };
+    let world = World::start_with_code_ttl(settings, code_ttl).await;
+    let echo = world.publish("echo", ECHO);
+    assert_eq!(world.run(&echo.uri, json!(1)).await.output()["echo"], 1);
+    world.fail_with(|path| path.contains("sync.getBlob").then(|| xrpc_error(400, "InvalidRequest")));
+    assert_eq!(world.run(&echo.uri, json!(1)).await.output()["echo"], 1);
+    assert_eq!(world.asked("sync.getBlob"), 1);
+    tokio::time::sleep(code_ttl).await;
+    // The record is cached and the artifact at hand: it is the blob alone that is asked for.
+    assert_eq!(world.run(&echo.uri, json!(1)).await.error(), (400, "InvalidFunction"));
+    assert_eq!(world.asked("sync.getRecord"), 1);
+}
+
+#[tokio::test]
+async fn a_size_is_checked_for_each_record_that_states_one() {
+    let world = World::start().await;
+    let echo = world.publish("echo", ECHO);
+    let wrong = world.publish_record("wrong", ECHO, |r| r["code"]["size"] = (ECHO.len() + 1).into());
+    assert_eq!(world.run(&wrong.uri, json!(1)).await.error(), (502, "UnverifiedFunction"));
+    // Neither does the wrong size stand in the way of the right one, nor does what is known hide it.
+    assert_eq!(world.run(&echo.uri, json!(1)).await.output()["echo"], 1);
+    assert_eq!(world.run(&wrong.uri, json!(1)).await.error(), (502, "UnverifiedFunction"));
+}
+
+#[tokio::test]
 async fn two_hundred_callers_of_a_cold_function_cost_one_fetch_and_one_compile() {
     let world = World::start().await;
     let echo = world.publish("echo", ECHO);
@@ -190,7 +253,7 @@ async fn two_hundred_callers_of_a_cold_function_cost_one_fetch_and_one_compile()
     assert_eq!(world.asked("did.json"), 1);
     assert_eq!(world.asked("sync.getRecord"), 1);
     assert_eq!(world.asked("sync.getBlob"), 1);
-    assert_eq!(world.artifacts(), 1);
+    assert_eq!(world.compiles(), 1);
 }
 
 #[tokio::test]

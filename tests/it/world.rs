@@ -34,6 +34,7 @@ pub struct World {
     pub service_did: String,
     pub client: reqwest::Client,
     settings: Settings,
+    code_ttl: Duration,
     service: Option<Arc<Service>>,
     upstream: Upstream,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
@@ -69,6 +70,11 @@ impl World {
 
     /// A service with these settings; addresses, identity and directories are the world's.
     pub async fn start_with(settings: Settings) -> World {
+        World::start_with_code_ttl(settings, Duration::from_secs(3600)).await
+    }
+
+    /// A service with these settings that believes a blob to be given out for `code_ttl`.
+    pub async fn start_with_code_ttl(settings: Settings, code_ttl: Duration) -> World {
         let repo = Listener::bind("repo", ([127, 0, 0, 1], 0).into()).await.unwrap();
         let author = Arc::new(Author::at_port(repo.address().port(), Clock::system()).unwrap());
         let upstream = Upstream::default();
@@ -90,6 +96,7 @@ impl World {
                 memory_budget: settings.memory_budget.or(Some(1024)),
                 ..settings
             },
+            code_ttl,
             author,
             upstream,
             service: None,
@@ -107,6 +114,7 @@ impl World {
             ..self.settings.clone()
         })
         .unwrap();
+        let config = Config { code_ttl: self.code_ttl, ..config };
         self.endpoint = config.hostname.origin();
         self.service_did = config.hostname.did().to_string();
         let service = Service::start(&config, Clock::system()).unwrap();
@@ -129,9 +137,9 @@ impl World {
         self.start_service().await;
     }
 
-    /// How many compiled modules the service keeps.
-    pub fn artifacts(&self) -> u64 {
-        self.service.as_ref().unwrap().worker_stats().artifacts
+    /// How many modules the service has handed to its compiler.
+    pub fn compiles(&self) -> u64 {
+        self.service.as_ref().unwrap().worker_stats().compiles_begun
     }
 
     /// Publishes a public function of this wasm under `rkey`, with the default limits.

@@ -126,7 +126,7 @@ proptest! {
         let other = alice_token(&[("jti", Some(json!("other"))), ("iat", Some(json!(NOW - 1)))]);
         let bob = good_token(true);
         let (one, two): (Vec<_>, Vec<_>) = (bob.split('.').collect(), other.split('.').collect());
-        let mixed: Vec<_> = (0..3).map(|part| if take >> part & 1 == 1 { one[part] } else { two[part] }).collect();
+        let mixed: Vec<_> = (0..3).map(|part| if (take >> part) & 1 == 1 { one[part] } else { two[part] }).collect();
         prop_assert!(verify_token(&mixed.join(".")).is_err());
     }
 }

@@ -185,9 +185,8 @@ impl Shape {
             }
             Operator::End => {
                 // The last one ends the function itself, which is not in the list.
-                if self.around.pop() == Some(true) {
-                    self.loops_around -= 1;
-                }
+                let ended_loop = self.around.pop() == Some(true);
+                self.loops_around -= usize::from(ended_loop);
             }
             Operator::Br { .. } | Operator::BrIf { .. } => self.branches += 1,
             Operator::BrTable { targets } => self.branches += targets.len() as usize + 1,

@@ -1,5 +1,6 @@
 //! Functions on the network: put there, and called by whom.
 
+use at_functions::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::world::{ECHO, function_record};
@@ -33,7 +34,7 @@ impl Account {
     ) -> (String, String) {
         let mut record = function_record(wasm);
         record["code"] = self.upload_blob("application/wasm", wasm).await;
-        record["updatedAt"] = format!("{:?}", std::time::SystemTime::now()).into();
+        record["updatedAt"] = format!("{:?}", Clock::system().since_epoch()).into();
         edit(&mut record);
         self.put_record("at.functions.metadata", rkey, &record).await
     }

@@ -68,7 +68,7 @@ fn memory_comes_back_when_a_guest_that_was_given_up_is_gone() {
         .collect();
     for run in runs {
         let result = harness.runtime.block_on(run).unwrap();
-        assert!(matches!(result, Err(NotRun::Busy { .. })), "{result:?}");
+        assert!(matches!(result, Err(NotRun::Unfinished { .. })), "{result:?}");
     }
     let began = Instant::now();
     while workers.stats().memory_reserved_bytes > 0 {
