@@ -65,3 +65,19 @@ pub fn record_workers(stats: &Stats) {
     counter!("at_functions_compiles_total").absolute(stats.compiles_begun);
     gauge!("at_functions_memory_reserved_bytes").set(stats.memory_reserved_bytes as f64);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    fn metrics_in(text: &str) -> BTreeSet<&str> {
+        let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+        text.split(|c| !is_name(c)).filter(|word| word.starts_with(concat!("at_functions", "_"))).collect()
+    }
+
+    #[test]
+    fn the_manual_names_every_metric_and_no_other() {
+        let manual = metrics_in(include_str!("../docs/operating.md"));
+        assert_eq!(manual, metrics_in(include_str!("telemetry.rs")));
+    }
+}
