@@ -3,6 +3,7 @@
 //! In: events. Out: lines on stderr, and figures that `/metrics` shows.
 //! Never: an input, an output or a token, and never a label that callers choose.
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -22,7 +23,11 @@ const CALL_BUCKETS: [f64; 13] =
 /// Starts writing log lines to stderr. The error is about `filter`.
 pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log {filter}: {error}"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Journals and files want no escape codes.
+        .with_ansi(std::io::stderr().is_terminal());
     // A second start in one process (tests) keeps the first one's settings.
     let _ = match format {
         LogFormat::Text => builder.try_init(),
@@ -59,4 +64,20 @@ pub fn record_workers(stats: &Stats) {
     gauge!("at_functions_modules_preparing").set(stats.preparing as f64);
     counter!("at_functions_compiles_total").absolute(stats.compiles_begun);
     gauge!("at_functions_memory_reserved_bytes").set(stats.memory_reserved_bytes as f64);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    fn metrics_in(text: &str) -> BTreeSet<&str> {
+        let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+        text.split(|c| !is_name(c)).filter(|word| word.starts_with(concat!("at_functions", "_"))).collect()
+    }
+
+    #[test]
+    fn the_manual_names_every_metric_and_no_other() {
+        let manual = metrics_in(include_str!("../docs/operating.md"));
+        assert_eq!(manual, metrics_in(include_str!("telemetry.rs")));
+    }
 }

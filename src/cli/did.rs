@@ -63,6 +63,15 @@ enum DidCommand {
 
 /// Fetch a deployed document and say whether PDSes can use it.
 #[derive(Args)]
+#[command(after_help = concat!(
+    "\
+Examples:
+  at-functions did check functions.example.com
+  at-functions did check localhost:3000
+
+",
+    exit_codes!()
+))]
 struct CheckArgs {
     /// The service's host name; localhost:PORT for development
     #[arg(value_name = "HOST", value_parser = hostname)]

@@ -137,6 +137,9 @@ impl CliError {
     pub(super) fn advice(&self) -> Option<&'static str> {
         match self {
             CliError::Absent(_) => Some("Check the at-uri: `at-functions list AUTHOR` shows what there is."),
+            CliError::Key(ServiceKeyError::Missing { .. }) => {
+                Some("Check --data-dir; --create-key makes the key now.")
+            }
             CliError::Unproved { .. } => {
                 Some("It may be damaged or forged, and no service runs it: try again, then tell the author.")
             }

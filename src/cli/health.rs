@@ -6,12 +6,21 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::error::{CliError, Unreachable};
-use super::output::Report;
+use super::output::{Report, printable};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Ask the service on this machine whether it is ready (exit code 0 when it is)
 #[derive(Debug, clap::Args)]
+#[command(after_help = concat!(
+    "\
+Examples:
+  at-functions health
+  at-functions health --admin-listen 127.0.0.1:3001 && echo it is
+
+",
+    exit_codes!()
+))]
 pub(super) struct HealthArgs {
     /// Where the service answers /readyz
     #[arg(
@@ -40,7 +49,7 @@ pub(super) fn run(args: &HealthArgs) -> Result<Report, CliError> {
     if answer.starts_with("HTTP/1.1 200") {
         Ok(Report::done("ready"))
     } else {
-        let why = answer.lines().next().unwrap_or("nothing").to_owned();
+        let why = printable(answer.lines().next().unwrap_or("nothing"));
         Err(CliError::Unusable { host, why })
     }
 }

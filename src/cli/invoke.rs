@@ -65,7 +65,7 @@ pub(super) struct InvokeArgs {
     input: String,
     /// The service that runs it: did:web:HOST, with #ID if it is not at_functions
     #[arg(long, env = "AT_FUNCTIONS_SERVICE", value_name = "DID[#ID]", value_parser = service)]
-    service: ServiceRef,
+    service: Option<ServiceRef>,
     /// Run this version of the record and no other
     #[arg(long, value_name = "RECORD_CID", value_parser = cid)]
     cid: Option<Cid>,
@@ -123,7 +123,11 @@ pub(super) async fn invoke(tools: &Tools, args: InvokeArgs) -> Result<Report, Cl
         Call { function: args.function.to_string(), input: &input, cid: args.cid.map(|cid| cid.to_string()) };
     // Strings and checked JSON always serialise.
     let body = serde_json::to_vec(&call).map_err(|error| CliError::setting("--input", error))?;
-    let way = way(tools, &args).await?;
+    let Some(service) = &args.service else {
+        let why = "give the service that runs it, such as did:web:functions.example.com, or set AT_FUNCTIONS_SERVICE";
+        return Err(CliError::setting("--service", why));
+    };
+    let way = way(tools, &args, service).await?;
     let answer = tools.http.exchange(request(&way, body)?, Budget::CALL).await?;
     Ok(verdict::report(&host_of(&way.server), answer.status().as_u16(), answer.into_body(), args.json))
 }
@@ -142,9 +146,9 @@ async fn input(given: &str) -> Result<Box<RawValue>, CliError> {
     serde_json::from_slice(&text).map_err(|error| CliError::setting(what, format!("not JSON: {error}")))
 }
 
-async fn way(tools: &Tools, args: &InvokeArgs) -> Result<Way, CliError> {
+async fn way(tools: &Tools, args: &InvokeArgs, service: &ServiceRef) -> Result<Way, CliError> {
     if args.anonymous {
-        let server = locate::service(tools, &args.network, &args.service).await?;
+        let server = locate::service(tools, &args.network, service).await?;
         return Ok(Way { server, token: None, proxy: None });
     }
     if args.login.account.handle.is_none() {
@@ -156,13 +160,13 @@ async fn way(tools: &Tools, args: &InvokeArgs) -> Result<Way, CliError> {
         return Ok(Way {
             server: session.pds().clone(),
             token: Some(session.token().to_owned()),
-            proxy: Some(args.service.to_string()),
+            proxy: Some(service.to_string()),
         });
     }
     // Located first: a login is wasted on a service that is not there.
-    let server = locate::service(tools, &args.network, &args.service).await?;
+    let server = locate::service(tools, &args.network, service).await?;
     let session = Session::open(tools, &args.login, &args.network).await?;
-    let token = service_token(tools, &session, &args.service).await?;
+    let token = service_token(tools, &session, service).await?;
     Ok(Way { server, token: Some(token), proxy: None })
 }
 
@@ -215,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_service_without_an_id_is_the_usual_one() {
-        assert_eq!(args(&[]).unwrap().service.to_string(), "did:web:fn.example.com#at_functions");
+        assert_eq!(args(&[]).unwrap().service.unwrap().to_string(), "did:web:fn.example.com#at_functions");
     }
 
     #[test]

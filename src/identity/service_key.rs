@@ -182,7 +182,7 @@ pub enum ServiceKeyError {
     #[error("the system has no random bytes for a new key")]
     Random,
     /// It could not be read.
-    #[error("cannot read the service's key {}", path.display())]
+    #[error("cannot read the service's key {}: {source}", path.display())]
     Read {
         /// The key's file.
         path: PathBuf,
@@ -190,7 +190,7 @@ pub enum ServiceKeyError {
         source: io::Error,
     },
     /// It could not be written.
-    #[error("cannot write the service's key {}", path.display())]
+    #[error("cannot write the service's key to {}: {source}", path.display())]
     Write {
         /// The file or directory.
         path: PathBuf,
@@ -214,6 +214,17 @@ mod tests {
         fs::write(&path, content).expect("a file can be written in a directory of our own");
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("its mode is ours to set");
         path
+    }
+
+    #[test]
+    fn a_data_directory_that_cannot_be_is_told_with_the_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = load_or_create(&file.join("data")).unwrap_err().to_string();
+        let start =
+            format!("cannot read the service's key {}/data/service.key: Not a directory", file.display());
+        assert!(error.starts_with(&start), "{error}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `at-functions dev`, as its user starts it.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ impl Dev {
             ])
             .args(arguments)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -97,9 +97,27 @@ fn a_module_that_services_refuse_is_not_published() {
     std::fs::write(dir.path().join("bad.wasm"), wat::parse_str("(module)").unwrap()).unwrap();
     let mut dev = Dev::start(&[dir.path().to_str().unwrap()]);
     dev.line_with("Nothing is published yet");
+    let mut told = BufReader::new(dev.child.stderr.take().unwrap()).lines();
+    let refused = told.find_map(|line| line.ok().filter(|line| line.contains("not published")));
+    assert_eq!(
+        refused.as_deref(),
+        Some("not published: bad: the module does not export `memory`, which must be a memory")
+    );
     std::fs::write(dir.path().join("good.wasm"), ECHO).unwrap();
     let published = dev.line_with("published ");
     assert!(published.contains("/at.functions.metadata/good"), "{published}");
+}
+
+#[tokio::test]
+async fn the_least_module_of_the_manual_answers_as_it_says() {
+    let manual = include_str!("../../docs/functions.md");
+    let text = manual.split("```wat\n").nth(1).unwrap().split("```").next().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("least.wasm"), wat::parse_str(text).unwrap()).unwrap();
+    let mut dev = Dev::start(&[dir.path().to_str().unwrap()]);
+    let (url, body) = dev.curl();
+    let answer = answer(client().post(url).body(body.to_string())).await;
+    assert_eq!(answer.output(), &serde_json::json!({ "hello": "world" }));
 }
 
 #[tokio::test]
@@ -137,6 +155,10 @@ fn an_interrupt_ends_it_cleanly() {
     loop {
         if let Some(status) = dev.child.try_wait().unwrap() {
             assert!(status.success(), "{status}");
+            let mut told = String::new();
+            dev.child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+            // A pipe is no terminal: no escape codes.
+            assert!(told.contains("stopping") && !told.contains('\x1b'), "{told:?}");
             break;
         }
         assert!(started.elapsed() < Duration::from_secs(5), "it did not end");

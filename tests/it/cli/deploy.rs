@@ -138,6 +138,17 @@ async fn what_is_wrong_on_this_side_is_told_before_anything_is_sent() {
         run(as_author(&pds, &["deploy", &file, "--name", "a"]).env_remove("AT_FUNCTIONS_PASSWORD")).await;
     assert_eq!(code, 2);
     assert!(stderr.contains("AT_FUNCTIONS_PASSWORD"), "{stderr}");
+    for (arguments, variable) in [
+        (&["invoke", FUNCTION, "--anonymous"][..], "AT_FUNCTIONS_SERVICE"),
+        (
+            &["invoke", FUNCTION, "--service", "did:web:a.com"],
+            "AT_FUNCTIONS_HANDLE; or call with --anonymous",
+        ),
+    ] {
+        let (code, _, stderr) = run(&mut program(arguments)).await;
+        assert_eq!(code, 2);
+        assert!(stderr.contains(variable), "{stderr}");
+    }
     let (code, _, stderr) = run(&mut program(&["deploy", &file, "--name", "a"])).await;
     assert_eq!(code, 2);
     assert!(stderr.contains("AT_FUNCTIONS_HANDLE"), "{stderr}");

@@ -53,3 +53,15 @@ async fn did_shows_the_document_of_the_key_in_a_data_directory() {
     let document: Value = serde_json::from_str(&first).unwrap();
     assert_eq!(document["id"], "did:web:fn.example.com");
 }
+
+#[tokio::test]
+async fn a_key_that_is_not_there_yet_is_answered_with_how_to_make_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    let arguments = ["did", "--hostname", "functions.example.com", "--data-dir", data];
+    let (code, stdout, stderr) = run(&mut program(&arguments)).await;
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    assert!(stderr.contains("--create-key makes the key now"), "{stderr}");
+    let made = run(&mut program(&[&arguments[..], &["--create-key"]].concat())).await;
+    assert_eq!(made.0, 0, "{}", made.2);
+}
