@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::Client;
+use tokio::sync::{Semaphore, TryAcquireError};
 use url::Url;
 
 use super::address::Addresses;
@@ -17,6 +18,14 @@ use super::{EgressError, Response, StartError};
 
 /// How much of the body of an answer other than 2xx is read: an XRPC error and then some.
 const ERROR_BODY_BYTES: usize = 16 * 1024;
+/// Memory for the bodies that are being read, beyond each one's first [`SMALL_BYTES`]. A host can have
+/// ten megabytes of zeros sent as ten kilobytes, and hold the rest back, on each of two thousand exchanges.
+const LARGE_BODIES_BYTES: usize = 512 * 1024 * 1024;
+/// What every body may have, so that those who fill the memory for large ones refuse only large ones:
+/// documents and the proofs of most records fit.
+const SMALL_BYTES: usize = 256 * 1024;
+/// The unit in which that memory is given out.
+const UNIT_BYTES: usize = 64 * 1024;
 /// A PDS behind two proxies sends about forty.
 const MAX_HEADERS: usize = 100;
 const MAX_HEADER_LIST_BYTES: u32 = 32 * 1024;
@@ -34,6 +43,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) struct HttpClient {
     client: Client,
     addresses: Addresses,
+    large_bodies: Arc<Semaphore>,
 }
 
 /// What came back from one hop.
@@ -70,7 +80,8 @@ impl HttpClient {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build()
             .map_err(|error| StartError::Tls(error.to_string()))?;
-        Ok(HttpClient { client, addresses: rules.addresses.clone() })
+        let large_bodies = Arc::new(Semaphore::new(LARGE_BODIES_BYTES / UNIT_BYTES));
+        Ok(HttpClient { client, addresses: rules.addresses.clone(), large_bodies })
     }
 
     /// Asks for `url`, which the caller has checked. `follow` says whether a redirect is wanted as such.
@@ -98,7 +109,7 @@ impl HttpClient {
         let content_type =
             response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let body = if status.is_success() {
-            read_all(response, max_bytes).await?
+            read_all(response, max_bytes, &self.large_bodies).await?
         } else {
             read_start(response, max_bytes.min(ERROR_BODY_BYTES)).await?
         };
@@ -123,18 +134,34 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// The whole body, decompressed, unless it is longer than `max` bytes.
-async fn read_all(mut response: reqwest::Response, max: usize) -> Result<Bytes, EgressError> {
+async fn read_all(
+    mut response: reqwest::Response,
+    max: usize,
+    large_bodies: &Semaphore,
+) -> Result<Bytes, EgressError> {
     if response.content_length().is_some_and(|length| length > max as u64) {
         return Err(EgressError::TooLarge);
     }
     let mut body = BytesMut::new();
+    let mut memory = Vec::new();
+    let mut units = 0;
     while let Some(chunk) = response.chunk().await.map_err(|error| judge(&error))? {
         if chunk.len() > max - body.len() {
             return Err(EgressError::TooLarge);
         }
+        let needed = (body.len() + chunk.len()).saturating_sub(SMALL_BYTES).div_ceil(UNIT_BYTES);
+        if needed > units {
+            // Not waited for: whoever holds some of it and waits for more would hold up the others.
+            memory.push(large_bodies.try_acquire_many((needed - units) as u32).map_err(no_memory)?);
+            units = needed;
+        }
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
+}
+
+fn no_memory(_: TryAcquireError) -> EgressError {
+    EgressError::Busy
 }
 
 /// The first `max` bytes of a body.
@@ -164,6 +191,9 @@ fn judge(error: &reqwest::Error) -> EgressError {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpStream;
+
     use super::*;
     use crate::egress::testing::{PUBLIC, RawServer, TestDns};
 
@@ -177,6 +207,48 @@ mod tests {
         client.addresses = Addresses::Public;
         let answer = client.hop(&url, "*/*", 9, false).await;
         assert!(matches!(answer, Err(EgressError::Blocked(BlockReason::Address))));
+    }
+
+    #[tokio::test]
+    async fn large_bodies_share_a_memory_and_small_ones_need_none() {
+        let server = RawServer::start(PUBLIC, |head: String, mut stream: TcpStream| async move {
+            // A length as the path, and a body that stops before its last byte where it is to be slow.
+            let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+            let length: usize = path.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap();
+            let sent = if path.ends_with("slow") { length - 1 } else { length };
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+            let _ = stream.write_all(head.as_bytes()).await;
+            let _ = stream.write_all(&vec![b'x'; sent]).await;
+            if sent < length {
+                std::future::pending::<()>().await;
+            }
+        })
+        .await;
+        let mut client = HttpClient::new(&Rules::private_network(), Arc::new(TestDns::default())).unwrap();
+        client.large_bodies = Arc::new(Semaphore::new(2));
+        let large = SMALL_BYTES + 2 * UNIT_BYTES;
+        let get = |path: String| {
+            let (client, port) = (client.clone(), server.port);
+            async move {
+                let url = Url::parse(&format!("http://a.com:{port}/{path}")).unwrap();
+                match client.hop(&url, "*/*", 1 << 20, false).await {
+                    Ok(Hop::Answer(answer)) => Ok(answer.body.len()),
+                    Ok(_) => panic!("not an answer"),
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        assert_eq!(get(format!("{large}")).await, Ok(large));
+        assert_eq!(get(format!("{}", large + 1)).await, Err(EgressError::Busy));
+        let slow = tokio::spawn(get(format!("{large}slow")));
+        while client.large_bodies.available_permits() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(get(format!("{large}")).await, Err(EgressError::Busy));
+        assert_eq!(get(format!("{SMALL_BYTES}")).await, Ok(SMALL_BYTES));
+        slow.abort();
+        assert!(slow.await.is_err());
+        assert_eq!(get(format!("{large}")).await, Ok(large), "the memory came back");
     }
 
     #[test]

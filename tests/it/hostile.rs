@@ -177,3 +177,26 @@ async fn a_host_that_wants_a_moments_rest_is_asked_again_after_it() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(world.run(&echo.uri, json!(1)).await.output()["echo"], 1);
 }
+
+#[tokio::test]
+async fn of_all_who_present_a_token_at_once_one_runs() {
+    let world = World::start_with(Settings::default()).await;
+    let echo = world.publish("echo", ECHO);
+    let token = world.token(&world.caller(1));
+    let body = json!({ "function": echo.uri.to_string(), "input": 1 }).to_string();
+    // Calls that are refused for their size give the token back, while others try to use it.
+    let large = " ".repeat(1024 * 1024 + 1);
+    let calls =
+        (0..60).map(|n| world.post(if n % 2 == 0 { body.clone() } else { large.clone() }, Some(&token)));
+    let mut answers = futures_util::future::join_all(calls).await;
+    answers.push(world.post(body, Some(&token)).await);
+    let mut ran = 0;
+    for answer in &answers {
+        match answer.status {
+            200 => ran += 1,
+            413 => assert_eq!(answer.error(), (413, "PayloadTooLarge")),
+            _ => assert_eq!(answer.error(), (401, "JwtReplayed")),
+        }
+    }
+    assert_eq!(ran, 1);
+}
