@@ -31,6 +31,8 @@ use tokio::task::JoinSet;
 
 const CONNECTIONS: usize = 16;
 const ROUND: Duration = Duration::from_secs(5);
+/// Callers in turn: one alone would use up its share of the memory of used tokens.
+const CALLERS: usize = 8;
 /// More calls than a round gets through.
 const TOKENS: usize = 150_000;
 /// What the TypeScript proof of concept answers on this class of machine (two shared cores),
@@ -43,7 +45,6 @@ async fn main() -> anyhow::Result<()> {
     let data_dir = tempfile::tempdir()?;
     let repo = Listener::bind("repo", ([127, 0, 0, 1], 0).into()).await?;
     let public = Listener::bind("service", ([127, 0, 0, 1], 0).into()).await?;
-    let caller = Listener::bind("caller", ([127, 0, 0, 1], 0).into()).await?;
     let bare = Listener::bind("bare", ([127, 0, 0, 1], 0).into()).await?;
 
     let author = Arc::new(Author::at_port(repo.address().port(), clock.clone())?);
@@ -58,12 +59,17 @@ async fn main() -> anyhow::Result<()> {
     })?;
     let service = Service::start(&config, clock.clone())?;
     let key = SigningKey::from_bytes(&[7; 32])?;
-    let caller_did = Did::parse(&format!("did:web:localhost%3A{}", caller.address().port()))?;
+    let mut callers = Vec::new();
+    for _ in 0..CALLERS {
+        let listener = Listener::bind("caller", ([127, 0, 0, 1], 0).into()).await?;
+        let did = Did::parse(&format!("did:web:localhost%3A{}", listener.address().port()))?;
+        tokio::spawn(server::serve(listener, caller_document(&did, &key), std::future::pending()));
+        callers.push(did);
+    }
 
     let service_address = public.address();
     let bare_address = bare.address();
     tokio::spawn(server::serve(repo, host_router(author), std::future::pending()));
-    tokio::spawn(server::serve(caller, caller_document(&caller_did, &key), std::future::pending()));
     tokio::spawn(server::serve(public, server::router(service), std::future::pending()));
     tokio::spawn(server::serve(bare, bare_router(), std::future::pending()));
 
@@ -78,9 +84,14 @@ async fn main() -> anyhow::Result<()> {
         let now = clock.unix_seconds();
         let tokens: Vec<_> = (0..TOKENS)
             .map(|n| {
-                ServiceToken::new(&caller_did, config.hostname.did().as_str(), "at.functions.run", now)
-                    .id(format!("{round}-{n}"))
-                    .sign(&key)
+                ServiceToken::new(
+                    &callers[n % CALLERS],
+                    config.hostname.did().as_str(),
+                    "at.functions.run",
+                    now,
+                )
+                .id(format!("{round}-{n}"))
+                .sign(&key)
             })
             .collect();
         let bare = load(bare_address, &body, None).await?;
