@@ -6,9 +6,9 @@
 //! client → PDS → POST /xrpc/at.functions.run
 //!    server      body cap, XRPC envelope, request id
 //!    auth        service JWT → caller DID
-//!    policy      operator's caller rules
+//!    policy      whether calls without a token are let in
 //!    registry    at-uri → author DID → PDS → record proof → metadata → wasm blob
-//!    policy      operator's function rules, the record's `public`
+//!    policy      the record's `public`
 //!    workers     admission of the module → compiled artifact
 //!    sandbox     fresh instance → run → outcome
 //!    server      {ok, output | error, ...}, audit line, metrics

@@ -32,7 +32,7 @@ pub enum RegistryError {
     #[error("{0}")]
     NotFound(&'static str),
     /// Too much is waiting for the same host already.
-    #[error("too many reads wait for the author's PDS; retry in {} s", .0.as_secs().max(1))]
+    #[error("too many reads wait for the author's PDS; retry in {} s", .0.as_secs_f64().ceil().max(1.0))]
     Overloaded(Duration),
     /// The store of revisions failed, without which a rollback could not be told.
     #[error("this service cannot read its own store; retry in 5 s")]

@@ -161,6 +161,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_wait_in_the_message_is_the_one_in_the_header() {
+        for (millis, seconds) in [(1, 1), (1000, 1), (1001, 2), (2700, 3)] {
+            let error = XrpcError::from(RegistryError::Overloaded(Duration::from_millis(millis)));
+            assert!(error.message.ends_with(&format!("retry in {seconds} s")), "{}", error.message);
+            let response = error.into_response_for(&RequestId::random());
+            assert_eq!(response.headers()[header::RETRY_AFTER], seconds.to_string());
+        }
+    }
+
+    #[test]
     fn a_fault_of_the_token_is_401_and_trouble_of_ours_is_not() {
         let cases: [(AuthError, u16, &str, Option<u64>); 8] = [
             (AuthError::Missing, 401, "AuthMissing", None),
