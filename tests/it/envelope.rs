@@ -35,13 +35,11 @@ async fn an_echo_answers_in_the_lexicons_shape() {
 async fn input_and_output_cross_as_they_are_written() {
     let world = World::start().await;
     let echo = world.publish("echo", ECHO);
-    let body = format!(
-        r#"{{"function":"{}","input":{{"b":1,"a":[1.50,-0,"\u00e9","é"],"b2":12345678901234567890}}}}"#,
-        echo.uri
-    );
-    let text = world.post(body, None).await;
-    assert_eq!(text.output()["echo"]["b2"], json!(12345678901234567890_u64));
-    assert_eq!(text.output()["echo"]["a"][2], "é");
+    // Numbers, escapes, spaces and the order of keys that no reading and writing again would leave as they are.
+    let input = r#"{"b" : 1.50, "a":[-0,1e2,"\u00e9","é"],"n":123456789012345678901234567890}"#;
+    let body = format!(r#"{{"function":"{}","input":{input}}}"#, echo.uri);
+    let text = world.request().body(body).send().await.unwrap().text().await.unwrap();
+    assert!(text.contains(&format!(r#""echo":{input},"#)), "{text}");
 }
 
 #[tokio::test]
