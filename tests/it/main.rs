@@ -8,6 +8,7 @@ mod cli;
 mod dependencies;
 mod dev;
 mod envelope;
+mod examples;
 mod guests;
 mod hostile;
 mod lexicons;
