@@ -30,7 +30,10 @@ fn main() -> Result<()> {
     let made = ComponentEncoder::default()
         .module(&code)?
         .validate(true)
-        .adapter(adapter::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)?
+        .adapter(
+            adapter::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME,
+            adapter::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+        )?
         .encode()
         .with_context(|| format!("making a component of {module}"))?;
     fs::write(component, made).with_context(|| format!("writing {component}"))
@@ -42,7 +45,8 @@ fn world_section(wit: &Path, world: &str) -> Result<Vec<u8>> {
     let (package, _) = resolve.push_path(wit).with_context(|| format!("reading {}", wit.display()))?;
     let world = resolve.select_world(&[package], Some(world))?;
     let data = metadata::encode(&resolve, world, StringEncoding::UTF8, None)?;
-    let section = CustomSection { name: Cow::Borrowed("component-type:componentize"), data: Cow::Borrowed(&data) };
+    let section =
+        CustomSection { name: Cow::Borrowed("component-type:componentize"), data: Cow::Borrowed(&data) };
     let mut bytes = vec![section.id()];
     section.encode(&mut bytes);
     Ok(bytes)
