@@ -2,12 +2,16 @@
 
 use wasmtime::{Engine, Module, Store};
 
+use super::admission::Refusal;
+use super::component::Component;
 use super::guest::{Control, Ended, Guest};
+use super::meter::Parts;
 use super::pointer::{Output, Pointer};
 use super::{Limits, Mode};
 
 /// A compiled function, linked to what its mode offers.
 pub(super) enum Program {
+    Component(Component),
     Pointer(Pointer),
 }
 
@@ -20,6 +24,22 @@ impl Program {
         }
     }
 
+    /// Links a component that admission let in.
+    pub(super) fn component(
+        engine: &Engine,
+        component: &wasmtime::component::Component,
+    ) -> Result<Program, Refusal> {
+        Component::new(engine, component).map(Program::Component)
+    }
+
+    /// What an instance may be made of.
+    pub(super) fn parts(&self) -> Parts {
+        match self {
+            Program::Component(_) => Parts::COMPONENT,
+            Program::Pointer(_) => Parts::CORE,
+        }
+    }
+
     /// Runs an instance from its start to its output.
     pub(super) async fn run(
         &self,
@@ -29,6 +49,7 @@ impl Program {
         control: &Control,
     ) -> Result<Output, Ended> {
         match self {
+            Program::Component(component) => component.run(store, input, limits, control).await,
             Program::Pointer(pointer) => pointer.run(store, input, limits, control).await,
         }
     }

@@ -6,6 +6,7 @@
 //! laxer than the other.
 
 mod bounds;
+mod component;
 mod exports;
 mod refusal;
 
@@ -26,7 +27,8 @@ pub const MAX_MODULE_BYTES: usize = 10 * 1024 * 1024;
 
 /// What guests may use of WebAssembly: what stable compilers emit without being asked. Everything
 /// else would only add to what can go wrong. `GC_TYPES` stays off, so of the reference types only
-/// `funcref` is left.
+/// `funcref` is left. Of the component model it is what was there first: no async, no errors with context, no
+/// maps.
 pub(super) const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
     .union(WasmFeatures::SIGN_EXTENSION)
@@ -35,7 +37,8 @@ pub(super) const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::BULK_MEMORY)
     .union(WasmFeatures::SIMD)
     .union(WasmFeatures::FLOATS)
-    .union(WasmFeatures::EXTENDED_CONST);
+    .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::COMPONENT_MODEL);
 
 /// What is known of a module that passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,10 +52,11 @@ pub(super) fn admit(mode: Mode, code: &[u8]) -> Result<Admitted, Refusal> {
     if code.len() > MAX_MODULE_BYTES {
         return Err(Refusal::TooLong { bytes: code.len() });
     }
-    check_header(code)?;
+    check_header(mode, code)?;
     match mode {
         Mode::PureV1 => admit_core(code),
-        Mode::HostV1 | Mode::ComponentV1 | Mode::WasiV1 | Mode::CstrV1 => Err(Refusal::NotWasm),
+        Mode::ComponentV1 => component::admit(code),
+        Mode::HostV1 | Mode::WasiV1 | Mode::CstrV1 => Err(Refusal::NotWasm),
     }
 }
 
@@ -61,13 +65,14 @@ const CORE_MODULE: [u8; 8] = *b"\0asm\x01\0\0\0";
 /// The preamble of a component: magic number, version 13, layer 1.
 const COMPONENT: [u8; 8] = *b"\0asm\x0d\0\x01\0";
 
-fn check_header(code: &[u8]) -> Result<(), Refusal> {
+fn check_header(mode: Mode, code: &[u8]) -> Result<(), Refusal> {
     if !code.starts_with(&CORE_MODULE[..4]) {
         return Err(Refusal::NotWasm);
     }
     match code.get(..8) {
-        Some(header) if header == CORE_MODULE => Ok(()),
-        Some(header) if header == COMPONENT => Err(Refusal::Component),
+        Some(header) if header == CORE_MODULE && mode.is_component() => Err(Refusal::CoreModule),
+        Some(header) if header == COMPONENT && !mode.is_component() => Err(Refusal::Component),
+        Some(header) if header == CORE_MODULE || header == COMPONENT => Ok(()),
         _ => Err(Refusal::Version),
     }
 }
@@ -143,8 +148,9 @@ fn check_body(
     tally.shape(&shape)
 }
 
+const PAGE_BYTES: u64 = 65_536;
+
 fn initial_bytes(types: &Types) -> Result<u64, Refusal> {
-    const PAGE_BYTES: u64 = 65_536;
     let types = types.as_ref();
     let mut bytes = 0;
     for index in 0..types.memory_count() {

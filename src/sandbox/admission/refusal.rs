@@ -27,6 +27,19 @@ pub enum Refusal {
          it into a component)"
     )]
     Component,
+    /// An import of a component that is not offered.
+    #[error("the component imports `{import}`, which is not offered: {advice}")]
+    ComponentImport {
+        /// The name, with anything unprintable escaped, cut to a readable length.
+        import: String,
+        /// What to do about it.
+        advice: &'static str,
+    },
+    /// A core module, where the mode takes a component.
+    #[error(
+        "this is a core module; mode component-v1 takes a component (`wasm-tools component new` makes one of it)"
+    )]
+    CoreModule,
     /// An instruction or type of a part of WebAssembly that is switched off.
     #[error("the module uses {name}, which is not supported: {reason} at byte {offset}{}", hint(.flag))]
     Feature {
@@ -39,6 +52,12 @@ pub enum Refusal {
         /// Where in the module.
         offset: usize,
     },
+    /// A component instantiates a module or component that it is handed, so that nobody can tell how
+    /// large it becomes.
+    #[error(
+        "the component instantiates what it is handed by others; compose it with what it needs, by definition"
+    )]
+    HandedIn,
     /// An import, where the mode has none.
     #[error("the module imports {kind} `{import}`; mode pure-v1 has no imports{}", import_hint(.import))]
     Import {
@@ -63,6 +82,9 @@ pub enum Refusal {
         /// What it must be.
         expected: ExportKind,
     },
+    /// A component does not export `run`.
+    #[error("the component does not export `run`, which must be {RUN}")]
+    MissingRun,
     /// Not WebAssembly at all.
     #[error("this is not WebAssembly (it does not start with the bytes 00 61 73 6d)")]
     NotWasm,
@@ -80,6 +102,12 @@ pub enum Refusal {
         /// How much was found before counting stopped.
         found: usize,
     },
+    /// What a component imports or exports has other types than what is offered under its name.
+    #[error("the component does not fit its host: {reason}")]
+    Unlinkable {
+        /// What the engine says.
+        reason: String,
+    },
     /// A version of the binary format that does not exist, or a header that is cut off.
     #[error("this is WebAssembly of an unknown version (a core module starts with 00 61 73 6d 01 00 00 00)")]
     Version,
@@ -93,9 +121,29 @@ pub enum Refusal {
         /// What it is.
         found: String,
     },
+    /// A component's export `run` is something else.
+    #[error("the component's export `run` must be {RUN}, and not in an interface")]
+    WrongRun,
 }
 
+/// The export of a component, in WIT.
+const RUN: &str = "`func(input-json: string) -> result<string, string>`";
+
 impl Refusal {
+    pub(super) fn component_import(name: &str, advice: &'static str) -> Refusal {
+        Refusal::ComponentImport { import: shown(name), advice }
+    }
+
+    /// `reason` is the engine's, and may quote the component.
+    pub(in crate::sandbox) fn unlinkable(reason: &str) -> Refusal {
+        const LONGEST: usize = 500;
+        let reason = reason.chars().take(LONGEST).flat_map(|char| match char {
+            '\n' | '`' => char::escape_debug(' '),
+            char => char::escape_debug(char),
+        });
+        Refusal::Unlinkable { reason: reason.collect() }
+    }
+
     pub(super) fn import(module: &str, name: &str, kind: &'static str) -> Refusal {
         Refusal::Import { import: format!("{}.{}", shown(module), shown(name)), kind }
     }
