@@ -21,6 +21,7 @@ use crate::lexicon::Mode;
 mod admission;
 mod alarm;
 mod artifact;
+mod component;
 mod cstr;
 mod door;
 mod engine;

@@ -5,6 +5,7 @@
 //! done. Callers are not held up by that, only other modules are.
 
 use std::any::Any;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -12,6 +13,7 @@ use std::thread;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
+use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
 
 use super::admission::{self, Refusal};
@@ -205,7 +207,7 @@ async fn run(
 ) -> Result<Completion, Lost> {
     let Job { input, limits, context, door, .. } = job;
     let host = Host::new(door, context, &limits, Arc::clone(control), alarms);
-    let mut store = guest::store(engine, &limits, host, control)?;
+    let mut store = guest::store(engine, &limits, compiled.program.parts(), host, control)?;
     let ended = compiled.program.run(&mut store, &input, &limits, control).await;
     let result = finish(ended, control)?;
     let usage = Usage {
@@ -257,26 +259,60 @@ fn compile_all(engine: &Engine, linkers: &Linkers, queue: &Mutex<mpsc::Receiver<
 
 fn compile(engine: &Engine, linkers: &Linkers, mode: Mode, code: &[u8]) -> Result<Artifact, CompileError> {
     let admitted = admission::admit(mode, code)?;
-    let module = Module::from_binary(engine, code).map_err(|error| {
-        if guest::is_the_machines(&error) {
-            tracing::error!(%error, "a module could not be compiled");
-            return CompileError::Lost;
-        }
-        CompileError::Refused(Refusal::Compiler { reason: error.root_cause().to_string() })
-    })?;
-    let image = module.image_range();
+    let (program, bytes) = match mode {
+        Mode::ComponentV1 => compile_component(engine, linkers, code)?,
+        _ => compile_module(engine, linkers, mode, code)?,
+    };
+    let compiled = Compiled { program, initial_bytes: admitted.initial_bytes };
+    Ok(Artifact::new(Arc::new(compiled), bytes))
+}
+
+fn compile_module(
+    engine: &Engine,
+    linkers: &Linkers,
+    mode: Mode,
+    code: &[u8],
+) -> Result<(Program, usize), CompileError> {
+    let module = Module::from_binary(engine, code).map_err(|error| not_compiled(&error))?;
+    let bytes = image_bytes(&module.image_range(), code)?;
+    module.initialize_copy_on_write_image().map_err(|error| no_image(&error))?;
+    let program = Program::core(linkers, mode, &module).ok_or(CompileError::Lost)?;
+    Ok((program, bytes))
+}
+
+fn compile_component(
+    engine: &Engine,
+    linkers: &Linkers,
+    code: &[u8],
+) -> Result<(Program, usize), CompileError> {
+    let component = Component::from_binary(engine, code).map_err(|error| not_compiled(&error))?;
+    let bytes = image_bytes(&component.image_range(), code)?;
+    component.initialize_copy_on_write_image().map_err(|error| no_image(&error))?;
+    let program = Program::component(linkers, &component)?;
+    Ok((program, bytes))
+}
+
+fn not_compiled(error: &wasmtime::Error) -> CompileError {
+    if guest::is_the_machines(error) {
+        tracing::error!(%error, "a module could not be compiled");
+        return CompileError::Lost;
+    }
+    Refusal::Compiler { reason: error.root_cause().to_string() }.into()
+}
+
+/// The length of an artifact, unless it is out of proportion.
+fn image_bytes(image: &Range<*const u8>, code: &[u8]) -> Result<usize, CompileError> {
     let bytes = image.end as usize - image.start as usize;
     if bytes > MAX_ARTIFACT_BYTES || bytes > code.len() * MAX_ARTIFACT_RATIO + ARTIFACT_BASE_BYTES {
         return Err(Refusal::ArtifactTooLarge { bytes }.into());
     }
-    // Here rather than in the first run's time.
-    module.initialize_copy_on_write_image().map_err(|error| {
-        tracing::error!(%error, "cannot make the image of a module's memory");
-        CompileError::Lost
-    })?;
-    let program = Program::core(linkers, mode, &module).ok_or(CompileError::Lost)?;
-    let compiled = Compiled { program, initial_bytes: admitted.initial_bytes };
-    Ok(Artifact::new(Arc::new(compiled), bytes))
+    Ok(bytes)
+}
+
+/// The image of a memory is made with the artifact rather than in the first run's time.
+fn no_image(error: &wasmtime::Error) -> CompileError {
+    tracing::error!(%error, "cannot make the image of a module's memory");
+    CompileError::Lost
 }
 
 /// Lowers the priority of this thread. On Linux, niceness is a thread's own; elsewhere it would be
