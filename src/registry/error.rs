@@ -105,7 +105,7 @@ pub enum Trouble {
 #[non_exhaustive]
 pub enum Unproved {
     /// The blob's bytes are not those that the record names.
-    #[error("the code's bytes do not hash to the CID in the record")]
+    #[error("the blob's bytes do not hash to the CID that names it")]
     BlobHash,
     /// The blob's length is not the one that the record states.
     #[error("the code's size is not the one that the record states")]

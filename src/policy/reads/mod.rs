@@ -87,15 +87,21 @@ pub fn judged(entries: &[String]) -> impl Iterator<Item = (&str, Result<Scope, I
 
 /// A read that no entry covers, with the entry that would.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the function's record does not allow this read; it would need {entry} in its allowedHosts")]
+#[error("the function's record does not allow this read; it would need {entry} in its allowedHosts{instead}")]
 pub struct NotAllowed {
     entry: String,
+    /// What would do as well.
+    instead: &'static str,
 }
 
 impl NotAllowed {
     /// The refusal of `read` in a repo, by the name that it was asked for.
     pub fn new(repo: &Authority, read: Read<'_>) -> NotAllowed {
-        NotAllowed { entry: format!("at://{repo}{read}") }
+        let instead = match read {
+            Read::Blob => ", or to read a record of that repo that names the blob before",
+            Read::Collection(_) | Read::Record(..) => "",
+        };
+        NotAllowed { entry: format!("at://{repo}{read}"), instead }
     }
 
     /// The entry that would allow the read.
