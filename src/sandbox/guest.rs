@@ -7,16 +7,15 @@ use std::time::Duration;
 
 use wasmtime::{Engine, Store, Trap, UpdateDeadline, WasmBacktrace};
 
+use super::host::Host;
 use super::meter::Meter;
 use super::stopwatch::Stopwatch;
-use super::{Door, Failure, Limits, Lost, Outcome};
+use super::{Failure, Limits, Lost, Outcome};
 
 /// What the host knows of a guest while it runs.
 pub(super) struct Guest {
     pub(super) meter: Meter,
-    /// Kept for as long as the guest lives; host calls go through it.
-    #[expect(dead_code, reason = "pure guests have no host calls; the other modes' imports use it")]
-    pub(super) door: Arc<dyn Door>,
+    pub(super) host: Host,
 }
 
 /// How a run is timed and stopped; shared by the guest, the thread that runs it and whoever waits.
@@ -42,6 +41,11 @@ impl Control {
         self.canceled.load(Ordering::SeqCst) || self.closing.load(Ordering::SeqCst)
     }
 
+    /// What is left of the run's time; to be called in a turn of the guest, or when it has none.
+    pub(super) fn time_left(&self) -> Duration {
+        self.duration.saturating_sub(self.stopwatch.elapsed())
+    }
+
     /// Why the run must go no further, if so.
     pub(super) fn stop(&self) -> Option<Failure> {
         if self.is_canceled() {
@@ -60,10 +64,10 @@ impl Control {
 pub(super) fn store(
     engine: &Engine,
     limits: &Limits,
-    door: Arc<dyn Door>,
+    host: Host,
     control: &Arc<Control>,
 ) -> Result<Store<Guest>, Lost> {
-    let guest = Guest { meter: Meter::new(limits.memory_bytes), door };
+    let guest = Guest { meter: Meter::new(limits.memory_bytes), host };
     let mut store = Store::try_new(engine, guest).map_err(|error| Lost::Internal(error.to_string()))?;
     store.limiter(|guest| &mut guest.meter);
     let control = Arc::clone(control);
@@ -73,6 +77,11 @@ pub(super) fn store(
     store.set_epoch_deadline(1);
     Ok(store)
 }
+
+/// A failure that a host function ends the run with.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.message)]
+pub(super) struct Stop(pub(super) Failure);
 
 /// Why a call into a guest ended without a result.
 pub(super) enum Ended {
@@ -90,6 +99,9 @@ impl From<Failure> for Ended {
 pub(super) fn ended(error: &wasmtime::Error, meter: &Meter, limits: &Limits, control: &Control) -> Ended {
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
         return Ended::Lost(Lost::NoSlot);
+    }
+    if let Some(Stop(failure)) = error.downcast_ref() {
+        return Ended::Failed(failure.clone());
     }
     let trap = error.downcast_ref::<Trap>();
     if let (Some(Trap::Interrupt), Some(failure)) = (trap, control.stop()) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Artifact;
+use super::{Artifact, Door};
 
 /// One run that is to be made.
 #[derive(Clone)]
@@ -20,8 +20,23 @@ pub struct Job {
     pub input: Bytes,
     /// What the run may use.
     pub limits: Limits,
+    /// What the function may learn of the call.
+    pub context: Arc<Context>,
     /// Where host calls go.
     pub door: Arc<dyn Door>,
+}
+
+/// What a run is, for guests that ask.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Context {
+    /// The caller's DID, if a signature proved it; none if the call is anonymous.
+    pub caller: Option<String>,
+    /// The function's at-uri, with its author's DID.
+    pub function: String,
+    /// The CID of the function's record.
+    pub function_cid: String,
+    /// What the call is named in answers and logs.
+    pub request_id: String,
 }
 
 /// What one run may use.
@@ -34,6 +49,10 @@ pub struct Limits {
     pub duration: Duration,
     /// Length of the output.
     pub output_bytes: usize,
+    /// Host calls.
+    pub host_calls: u32,
+    /// Bytes that host calls bring in, all together.
+    pub host_bytes: u64,
 }
 
 /// Whose function a run is, so that a sandbox with walls can keep owners apart.
@@ -44,17 +63,6 @@ pub struct Owner {
     /// Whether the function is public. What is private never shares a worker with another owner's.
     pub public: bool,
 }
-
-/// Where a guest's host calls go: the capability object that the service holds for one run.
-///
-/// Guests of `pure-v1` have no host calls, so there is nothing to ask for yet.
-pub trait Door: Send + Sync + 'static {}
-
-/// The door of a run that has no host calls.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoDoor;
-
-impl Door for NoDoor {}
 
 /// Something that is to be given back when a run has left nothing behind: its place among the runs,
 /// its share of memory. A run outlives the future that waits for it by a tick or two, so these cannot

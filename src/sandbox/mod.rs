@@ -9,8 +9,8 @@
 //!
 //! The way of a run through the files: `admission` judged the module before `thread` compiled it
 //! into an `artifact`; `executor` gives the run its turns on threads of its own, which `ticker` cuts
-//! into slices and `stopwatch` times; `pure` speaks the ABI while `meter` counts its memory; `json`
-//! checks what came out.
+//! into slices and `stopwatch` times; `program` speaks the ABI of its mode while `meter` counts its
+//! memory; what it asks of its `host` goes through the `door`; `json` checks what came out.
 
 use std::pin::Pin;
 
@@ -19,23 +19,30 @@ use bytes::Bytes;
 use crate::lexicon::Mode;
 
 mod admission;
+mod alarm;
 mod artifact;
+mod door;
 mod engine;
 mod executor;
 mod guest;
+mod host;
 mod job;
 mod json;
+mod logs;
 mod meter;
 mod outcome;
-mod pure;
+mod pointer;
+mod program;
 mod stopwatch;
 mod thread;
 mod ticker;
 
 pub use admission::{Admitted, Bound, ExportKind, MAX_MODULE_BYTES, Refusal};
 pub use artifact::Artifact;
+pub use door::{Denied, Door, HostCall, HostReply, Listed, NoDoor};
 pub use engine::StartError;
-pub use job::{Door, Job, Lease, Limits, NoDoor, Owner};
+pub use job::{Context, Job, Lease, Limits, Owner};
+pub use logs::{LogLevel, LogLine, Logs};
 pub use outcome::{Completion, Failure, Outcome, Usage};
 pub use thread::{ThreadSandbox, ThreadSandboxConfig};
 

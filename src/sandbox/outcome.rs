@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Logs;
+
 /// How a run ended. The one source of the answer's `outcome`, the metric's label, the audit field and
 /// the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +78,8 @@ pub struct Completion {
     pub wall: Duration,
     /// What the run cost.
     pub usage: Usage,
+    /// What the guest wrote for its author, however it ended.
+    pub logs: Logs,
 }
 
 impl Completion {

@@ -15,12 +15,15 @@ use tokio::sync::oneshot;
 use wasmtime::{Engine, Module};
 
 use super::admission::{self, Refusal};
+use super::alarm::Alarms;
 use super::executor::{Executor, Handle};
 use super::guest::{self, Control, Ended};
-use super::pure::{Output, PureModule};
+use super::host::Host;
+use super::pointer::Output;
+use super::program::Program;
 use super::{
-    Artifact, BoxFuture, CompileError, Completion, Job, Lease, Load, Lost, Outcome, Sandbox, StartError,
-    Usage, engine,
+    Artifact, BoxFuture, CompileError, Completion, Job, Lease, Load, Logs, Lost, Outcome, Sandbox,
+    StartError, Usage, engine,
 };
 use crate::lexicon::Mode;
 
@@ -56,6 +59,7 @@ pub struct ThreadSandbox {
     engine: Engine,
     slots: usize,
     executor: Executor,
+    alarms: Alarms,
     compiles: mpsc::SyncSender<Compile>,
     compiling: Arc<AtomicUsize>,
 }
@@ -82,7 +86,8 @@ impl ThreadSandbox {
                 .stack_size(16 * 1024 * 1024)
                 .spawn(move || compile_all(&engine, &queue))?;
         }
-        Ok(ThreadSandbox { engine, slots, executor, compiles, compiling: Arc::default() })
+        let alarms = Alarms::start()?;
+        Ok(ThreadSandbox { engine, slots, executor, alarms, compiles, compiling: Arc::default() })
     }
 }
 
@@ -110,9 +115,9 @@ impl Sandbox for ThreadSandbox {
         let control = Arc::new(Control::new(job.limits.duration, self.executor.closing()));
         let (answer, answered) = oneshot::channel();
         let guest = {
-            let (engine, control) = (self.engine.clone(), Arc::clone(&control));
+            let (engine, alarms, control) = (self.engine.clone(), self.alarms.clone(), Arc::clone(&control));
             async move {
-                let result = run(&engine, &compiled, job, &control).await;
+                let result = run(&engine, alarms, &compiled, job, &control).await;
                 drop(lease);
                 // If nobody waits any more, nobody needs it.
                 let _ = answer.send(result);
@@ -172,7 +177,7 @@ impl Drop for Running {
 
 /// What an [`Artifact`] of this sandbox holds.
 struct Compiled {
-    module: PureModule,
+    program: Program,
     initial_bytes: u64,
 }
 
@@ -185,28 +190,36 @@ fn too_large_to_start(compiled: &Compiled, job: &Job) -> Option<Completion> {
         )),
         wall: std::time::Duration::ZERO,
         usage: Usage { input_bytes: job.input.len() as u64, ..Usage::default() },
+        logs: Logs::default(),
     })
 }
 
 /// Runs a guest in a store of its own, which is gone when this returns.
 async fn run(
     engine: &Engine,
+    alarms: Alarms,
     compiled: &Compiled,
     job: Job,
     control: &Arc<Control>,
 ) -> Result<Completion, Lost> {
-    let Job { input, limits, door, .. } = job;
-    let mut store = guest::store(engine, &limits, door, control)?;
-    let ended = compiled.module.run(&mut store, &input, &limits, control).await;
+    let Job { input, limits, context, door, .. } = job;
+    let host = Host::new(door, context, &limits, Arc::clone(control), alarms);
+    let mut store = guest::store(engine, &limits, host, control)?;
+    let ended = compiled.program.run(&mut store, &input, &limits, control).await;
     let result = finish(ended, control)?;
     let usage = Usage {
         cpu: control.stopwatch.cpu(),
         peak_memory_bytes: store.data().meter.peak_bytes(),
-        host_calls: 0,
+        host_calls: store.data().host.calls(),
         input_bytes: input.len() as u64,
         output_bytes: result.as_ref().map_or(0, |output| output.bytes),
     };
-    Ok(Completion { result: result.map(|output| output.value), wall: control.stopwatch.elapsed(), usage })
+    Ok(Completion {
+        result: result.map(|output| output.value),
+        wall: control.stopwatch.elapsed(),
+        usage,
+        logs: store.data_mut().host.take_logs(),
+    })
 }
 
 /// An output that comes after the guest's time is none: a last long operation is not looked at while
@@ -260,8 +273,8 @@ fn compile(engine: &Engine, mode: Mode, code: &[u8]) -> Result<Artifact, Compile
         tracing::error!(%error, "cannot make the image of a module's memory");
         CompileError::Lost
     })?;
-    let module = PureModule::new(engine, &module).ok_or(CompileError::Lost)?;
-    let compiled = Compiled { module, initial_bytes: admitted.initial_bytes };
+    let program = Program::core(engine, mode, &module).ok_or(CompileError::Lost)?;
+    let compiled = Compiled { program, initial_bytes: admitted.initial_bytes };
     Ok(Artifact::new(Arc::new(compiled), bytes))
 }
 

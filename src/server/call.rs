@@ -8,9 +8,10 @@ use http::{Request, header};
 
 use crate::audit;
 use crate::auth::{Repeat, Ticket};
+use crate::lexicon::FUNCTION_COLLECTION;
 use crate::policy::Caller;
 use crate::registry::Function;
-use crate::sandbox::{Job, Limits, NoDoor, Outcome, Owner};
+use crate::sandbox::{Context, Job, Limits, NoDoor, Outcome, Owner};
 use crate::telemetry;
 use crate::workers::Prepare;
 
@@ -22,6 +23,11 @@ use super::{XrpcError, answer, body};
 
 /// The method's name, which tokens are bound to.
 pub(super) const RUN: &str = "at.functions.run";
+
+/// Host calls that a run may make. A page of a listing is one call, so this is 100,000 records.
+const MAX_HOST_CALLS: u32 = 1_000;
+/// Bytes that host calls may bring into a run, all together.
+const MAX_HOST_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Answers one call: the guest's outcome, or the refusal by whatever stood in its way.
 pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestId) -> Response {
@@ -35,7 +41,7 @@ pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestI
                 Caller::Verified(did) => Some(did.did().clone()),
                 Caller::Anonymous => None,
             };
-            let result = attempt(service, &caller, &head, request_body, deadline, record).await;
+            let result = attempt(service, &caller, &head, request_body, deadline, id, record).await;
             if let (Some(ticket), Err(error)) = (ticket, &result)
                 && error.gives_token_back()
             {
@@ -121,6 +127,7 @@ async fn attempt(
     head: &http::request::Parts,
     mut request_body: Body,
     deadline: Deadline,
+    id: &RequestId,
     record: &mut audit::CallRecord,
 ) -> Result<(Response, Outcome), XrpcError> {
     let max_bytes = service.max_payload_bytes;
@@ -180,6 +187,7 @@ async fn attempt(
         owner: Owner { name: owner, public: metadata.public },
         input: bytes.slice_ref(request.input.get().as_bytes()),
         limits: limits(service, &function),
+        context: Arc::new(context(caller, &function, id)),
         door: Arc::new(NoDoor),
     };
     let completion = service.workers.run(job, deadline.answer_by()).await?;
@@ -195,6 +203,25 @@ fn limits(service: &Service, function: &Function) -> Limits {
         memory_bytes: u64::from(metadata.max_memory_mb.min(service.max_memory_mb)) * 1024 * 1024,
         duration: std::time::Duration::from_millis(metadata.max_duration_ms.into()).min(service.max_duration),
         output_bytes: service.max_payload_bytes,
+        host_calls: MAX_HOST_CALLS,
+        host_bytes: MAX_HOST_BYTES,
+    }
+}
+
+/// What the function may learn of the call.
+fn context(caller: &Caller, function: &Function, id: &RequestId) -> Context {
+    Context {
+        caller: match caller {
+            Caller::Verified(did) => Some(did.did().as_str().to_owned()),
+            Caller::Anonymous => None,
+        },
+        function: format!(
+            "at://{}/{FUNCTION_COLLECTION}/{}",
+            function.author.as_str(),
+            function.rkey.as_str()
+        ),
+        function_cid: function.cid.to_string(),
+        request_id: id.as_str().to_owned(),
     }
 }
 

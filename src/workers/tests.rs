@@ -11,7 +11,8 @@ use tokio::sync::{Notify, Semaphore};
 use super::*;
 use crate::lexicon::Mode;
 use crate::sandbox::{
-    Artifact, BoxFuture, CompileError, Completion, Job, Lease, Limits, Lost, NoDoor, Owner, Refusal, Usage,
+    Artifact, BoxFuture, CompileError, Completion, Job, Lease, Limits, Logs, Lost, NoDoor, Owner, Refusal,
+    Usage,
 };
 
 /// Compiles and runs as permits are given; counts what it does.
@@ -69,7 +70,12 @@ impl Sandbox for Puppet {
             changed.notify_one();
             permits.acquire().await.unwrap().forget();
             drop(lease);
-            Ok(Completion { result: Ok(job.input), wall: Duration::ZERO, usage: Usage::default() })
+            Ok(Completion {
+                result: Ok(job.input),
+                wall: Duration::ZERO,
+                usage: Usage::default(),
+                logs: Logs::default(),
+            })
         })
     }
 
@@ -122,7 +128,14 @@ fn job(mebibytes: u64, duration: Duration) -> Job {
         artifact: Artifact::new(Arc::new(()), 0),
         owner: Owner { name: "did:web:author.example".into(), public: true },
         input: Bytes::from_static(b"{}"),
-        limits: Limits { memory_bytes: mebibytes << 20, duration, output_bytes: 1024 },
+        limits: Limits {
+            memory_bytes: mebibytes << 20,
+            duration,
+            output_bytes: 1024,
+            host_calls: 0,
+            host_bytes: 0,
+        },
+        context: Arc::default(),
         door: Arc::new(NoDoor),
     }
 }

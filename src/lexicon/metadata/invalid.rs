@@ -32,9 +32,6 @@ pub enum Problem {
     /// A required field is absent.
     #[error("is missing; add it to the record and publish it again")]
     Missing,
-    /// A mode that exists, but not in this build.
-    #[error("is {0:?}, which this service does not offer; publish the function as one of: {modes}", modes = offered())]
-    ModeNotOffered(&'static str),
     /// A CID that is not that of a blob.
     #[error("is {0:?}, which is not the CID of a blob (raw, SHA-256); use the blob that uploadBlob answers")]
     NotABlob(String),

@@ -22,9 +22,6 @@ pub use self::invalid::{InvalidMetadata, Problem};
 /// The NSID of the records, which is their collection and their `$type`.
 pub const FUNCTION_COLLECTION: &str = "at.functions.metadata";
 
-/// Modes of the published lexicon or of the design that this build may lack.
-const KNOWN_MODES: [&str; 5] = ["pure-v1", "host-v1", "component-v1", "wasi-v1", "cstr-v1"];
-
 /// A function, as its record describes it, with all rules and defaults applied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FunctionMetadata {
@@ -104,12 +101,7 @@ impl FunctionMetadata {
 
 fn mode(fields: &Fields<'_>) -> Result<Mode, InvalidMetadata> {
     let name = fields.required_text("mode", usize::MAX)?;
-    Mode::parse(&name).ok_or_else(|| {
-        let known = KNOWN_MODES.into_iter().find(|known| *known == name);
-        let problem =
-            known.map_or_else(|| Problem::UnknownMode(invalid::clip(&name)), Problem::ModeNotOffered);
-        InvalidMetadata::new("mode", problem)
-    })
+    Mode::parse(&name).ok_or_else(|| InvalidMetadata::new("mode", Problem::UnknownMode(invalid::clip(&name))))
 }
 
 #[cfg(test)]

@@ -52,6 +52,7 @@ pub(super) fn admit(mode: Mode, code: &[u8]) -> Result<Admitted, Refusal> {
     check_header(code)?;
     match mode {
         Mode::PureV1 => admit_core(code),
+        Mode::HostV1 | Mode::ComponentV1 | Mode::WasiV1 | Mode::CstrV1 => Err(Refusal::NotWasm),
     }
 }
 

@@ -23,8 +23,13 @@ use tokio::runtime::Runtime;
 const MIB: u64 = 1024 * 1024;
 
 /// Limits wide enough for anything that a test does not mean to limit.
-const WIDE: Limits =
-    Limits { memory_bytes: 32 * MIB, duration: Duration::from_secs(5), output_bytes: 1024 * 1024 };
+const WIDE: Limits = Limits {
+    memory_bytes: 32 * MIB,
+    duration: Duration::from_secs(5),
+    output_bytes: 1024 * 1024,
+    host_calls: 1_000,
+    host_bytes: 32 * MIB,
+};
 
 /// The machinery under test. One for all tests that do not count what is in use.
 fn shared() -> &'static Harness {
@@ -65,6 +70,7 @@ fn job(artifact: &Artifact, input: &str, limits: Limits) -> Job {
         owner: Owner { name: "did:web:author.example".into(), public: true },
         input: Bytes::copy_from_slice(input.as_bytes()),
         limits,
+        context: Arc::default(),
         door: Arc::new(NoDoor),
     }
 }

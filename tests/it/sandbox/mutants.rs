@@ -23,7 +23,7 @@ fn whatever_is_compiled_ends_with_an_outcome() {
         ),
     );
     let original = wat::parse_str(text).unwrap();
-    let limits = Limits { memory_bytes: MIB, duration: Duration::from_millis(3), output_bytes: 64 };
+    let limits = Limits { memory_bytes: MIB, duration: Duration::from_millis(3), output_bytes: 64, ..WIDE };
     let completion = harness.run(&harness.compile(original.clone()).unwrap(), "{}", limits);
     assert_eq!(completion.result, Ok(Bytes::from("[1,2,3]")));
 

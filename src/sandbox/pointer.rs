@@ -12,17 +12,17 @@ use super::guest::{Control, Ended, Guest, ended, memory_exceeded};
 use super::{Failure, Limits, Lost, Outcome, json};
 
 /// A compiled `pure-v1` function, linked to nothing.
-pub(super) struct PureModule {
+pub(super) struct Pointer {
     pre: InstancePre<Guest>,
     memory: ModuleExport,
     alloc: ModuleExport,
     run: ModuleExport,
 }
 
-impl PureModule {
+impl Pointer {
     /// `None` if the module has imports or lacks an export; admission has seen to it that it does not.
-    pub(super) fn new(engine: &Engine, module: &Module) -> Option<PureModule> {
-        Some(PureModule {
+    pub(super) fn new(engine: &Engine, module: &Module) -> Option<Pointer> {
+        Some(Pointer {
             pre: Linker::new(engine).instantiate_pre(module).ok()?,
             memory: module.get_export_index("memory")?,
             alloc: module.get_export_index("alloc")?,
