@@ -21,7 +21,7 @@ use crate::lexicon::{FUNCTION_COLLECTION, FunctionMetadata, Mode, RecordKey};
 use crate::repo::blob_cid;
 
 /// What a PDS that states no limit usually takes.
-const USUAL_BLOB_LIMIT: u64 = 5 * 1024 * 1024;
+pub(super) const USUAL_BLOB_LIMIT: u64 = 5 * 1024 * 1024;
 /// Schemas travel in the record, for which a PDS takes about 150 kB.
 const MAX_SCHEMA_BYTES: u64 = 256 * 1024;
 
@@ -117,20 +117,20 @@ fn rkey(text: &str) -> Result<RecordKey, String> {
     RecordKey::parse(text).map_err(|error| error.to_string())
 }
 
-fn memory() -> impl TypedValueParser<Value = u16> {
+pub(super) fn memory() -> impl TypedValueParser<Value = u16> {
     clap::value_parser!(u16).range(1..=i64::from(FunctionMetadata::MAX_MEMORY_MB))
 }
 
-fn duration() -> impl TypedValueParser<Value = u16> {
+pub(super) fn duration() -> impl TypedValueParser<Value = u16> {
     clap::value_parser!(u16).range(1..=i64::from(FunctionMetadata::MAX_DURATION_MS))
 }
 
-fn mode(text: &str) -> Result<Mode, String> {
+pub(super) fn mode(text: &str) -> Result<Mode, String> {
     let modes = || Mode::ALL.map(Mode::as_str).join(", ");
     Mode::parse(text).ok_or_else(|| format!("there are these modes: {}", modes()))
 }
 
-fn allowed(text: &str) -> Result<String, String> {
+pub(super) fn allowed(text: &str) -> Result<String, String> {
     if record::covers_something(text) {
         Ok(text.to_owned())
     } else {

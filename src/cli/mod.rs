@@ -20,6 +20,8 @@ Exit codes:
 }
 
 mod advice;
+mod anatomy;
+mod check;
 mod client;
 mod delete;
 mod deploy;
@@ -32,9 +34,11 @@ mod files;
 mod health;
 mod invoke;
 mod list;
+mod local;
 mod locate;
 mod output;
 mod record;
+mod run;
 mod serve;
 mod session;
 mod verdict;
@@ -89,6 +93,8 @@ enum Command {
     List(Box<list::ListArgs>),
     Describe(Box<describe::DescribeArgs>),
     Delete(Box<delete::DeleteArgs>),
+    Check(Box<check::CheckArgs>),
+    Run(Box<run::RunArgs>),
     Health(health::HealthArgs),
     Did(Box<did::DidArgs>),
 }
@@ -155,6 +161,8 @@ async fn run(command: Command) -> Result<Report, CliError> {
         Command::List(args) => list::list(&tools, *args).await,
         Command::Describe(args) => describe::describe(&tools, *args).await,
         Command::Delete(args) => delete::delete(&tools, *args).await,
+        Command::Check(args) => check::check(*args).await,
+        Command::Run(args) => run::run(*args).await,
         Command::Did(args) => did::did(&tools, *args).await,
     }
 }
