@@ -184,6 +184,9 @@ pub struct Config {
     pub record_ttl: Duration,
     /// How long a blob that was fetched is believed to be given out still. Not a setting either.
     pub code_ttl: Duration,
+    /// Whether answers hold what the function logged whoever calls, and not only for its author. Not a
+    /// setting: only `dev`, whose callers are its author, turns it on.
+    pub show_logs: bool,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// What is logged.
@@ -266,6 +269,7 @@ impl Config {
             max_payload_bytes: (max_payload_mb * MIB) as usize,
             record_ttl: RECORD_TTL,
             code_ttl: CODE_TTL,
+            show_logs: false,
             log_format: settings.log_format.unwrap_or_default(),
             log: settings.log.unwrap_or_else(|| "info".into()),
         })

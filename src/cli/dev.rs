@@ -113,7 +113,7 @@ fn config(public: &Listener, author: &Author, args: &DevArgs, data_dir: PathBuf)
         log: Some(args.log.clone()),
         ..Settings::default()
     })?;
-    Ok(Config { record_ttl: RECORD_TTL, ..config })
+    Ok(Config { record_ttl: RECORD_TTL, show_logs: true, ..config })
 }
 
 fn report(author: &Author, found: Result<Module, impl std::fmt::Display>) {

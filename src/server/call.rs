@@ -11,7 +11,7 @@ use crate::auth::{Repeat, Ticket};
 use crate::lexicon::FUNCTION_COLLECTION;
 use crate::policy::Caller;
 use crate::registry::Function;
-use crate::sandbox::{Context, Job, Limits, NoDoor, Outcome, Owner};
+use crate::sandbox::{Context, Job, Limits, LogLine, Logs, NoDoor, Outcome, Owner};
 use crate::telemetry;
 use crate::workers::Prepare;
 
@@ -193,7 +193,18 @@ async fn attempt(
     let completion = service.workers.run(job, deadline.answer_by()).await?;
     let outcome = completion.outcome();
     record.cpu = Some(completion.usage.cpu);
-    Ok((answer::respond(&completion, &function.cid, cache), outcome))
+    tell_logs(&completion.logs, id);
+    // What a function says to its author is not for its callers.
+    let by_the_author = matches!(caller, Caller::Verified(did) if *did.did() == function.author);
+    let with_logs = service.show_logs || by_the_author;
+    Ok((answer::respond(&completion, &function.cid, cache, with_logs), outcome))
+}
+
+/// Writes what the function said into the service's own log, with what would not print escaped.
+fn tell_logs(logs: &Logs, id: &RequestId) {
+    for LogLine { level, message } in &logs.lines {
+        tracing::debug!(target: "at_functions::guest", request = id.as_str(), %level, ?message);
+    }
 }
 
 /// The lower of the record's and the operator's limits.

@@ -27,6 +27,7 @@ pub struct Service {
     pub(super) max_payload_bytes: usize,
     pub(super) policy: Policy,
     pub(super) registry: Registry,
+    pub(super) show_logs: bool,
     pub(super) verifier: Verifier,
     pub(super) workers: Workers,
 }
@@ -88,6 +89,7 @@ impl Service {
                 config.record_ttl,
                 config.code_ttl,
             ),
+            show_logs: config.show_logs,
             verifier,
             workers,
         }))
