@@ -31,6 +31,7 @@ mod did;
 mod did_check;
 mod error;
 mod files;
+mod guest;
 mod health;
 mod invoke;
 mod list;

@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 
 use super::door::Denials;
 use crate::cli::error::shown;
-use crate::cli::output::{self, failure, printable};
+use crate::cli::guest;
+use crate::cli::output::{self, failure};
 use crate::lexicon::Mode;
-use crate::lexicon::data_model::misfits;
 use crate::sandbox::{Completion, Limits, Outcome};
 
 /// A run, to be told.
@@ -40,6 +40,7 @@ struct Json<'a> {
     duration_ms: u64,
     usage: JsonUsage,
     logs: Vec<JsonLine<'a>>,
+    logs_cut: bool,
     mode: &'static str,
     compile_ms: u64,
     limits: JsonLimits,
@@ -89,12 +90,8 @@ impl Told<'_> {
             notes.push(format!("denied: {untold} more, some of them the same"));
         }
         let logs = &self.completion.logs;
-        notes.extend(
-            logs.lines.iter().map(|line| format!("log {}: {}", line.level, printable(&line.message))),
-        );
-        if logs.cut {
-            notes.push("log: the rest was cut, as a service cuts it".to_owned());
-        }
+        let lines = logs.lines.iter().map(|line| (line.level.as_str(), line.message.as_str()));
+        notes.extend(guest::log_lines(lines, logs.cut));
         notes.extend(self.warnings().into_iter().map(|warning| format!("warning: {warning}")));
         notes.join("\n")
     }
@@ -121,6 +118,7 @@ impl Told<'_> {
                 .iter()
                 .map(|line| JsonLine { level: line.level.as_str(), message: &line.message })
                 .collect(),
+            logs_cut: logs.cut,
             mode: self.mode.as_str(),
             compile_ms: rounded_millis(self.compile),
             limits: JsonLimits {
@@ -164,7 +162,7 @@ impl Told<'_> {
 
     fn warnings(&self) -> Vec<String> {
         let Ok(output) = &self.completion.result else { return Vec::new() };
-        data_model_warnings(output)
+        guest::output_warnings(output)
     }
 
     /// What to do about a failure.
@@ -203,20 +201,6 @@ impl Told<'_> {
             Outcome::Canceled | Outcome::Ok => return None,
         })
     }
-}
-
-/// Warnings of what typed clients refuse of an output.
-pub(in crate::cli) fn data_model_warnings(output: &[u8]) -> Vec<String> {
-    let found = misfits(output);
-    let mut warnings: Vec<String> = found.first.iter().map(|misfit| shown(&misfit.to_string())).collect();
-    let untold = found.total - found.first.len();
-    if untold > 0 {
-        warnings.push(format!("{untold} more places like these"));
-    }
-    if found.total > 0 {
-        warnings.push("clients that check the data model refuse an answer with such an output".to_owned());
-    }
-    warnings
 }
 
 fn row(name: &str, used: String, limit: String, share: String) -> [String; 4] {
@@ -334,7 +318,7 @@ mod tests {
                 r"denied: cannot read \u{1b}",
                 "denied: 2 more, some of them the same",
                 r"log warn: two\u{a}lines\u{7}",
-                "log: the rest was cut, as a service cuts it",
+                "log: there was more than there is room for",
                 "warning: /a/0: 0.5 is a fraction; write a text or a scaled whole number",
                 "warning: /a/1: 0.5 is a fraction; write a text or a scaled whole number",
                 "warning: /a/2: 0.5 is a fraction; write a text or a scaled whole number",
