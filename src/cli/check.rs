@@ -114,21 +114,18 @@ impl Findings {
         matches!(self.compiled, Some(Ok(_)))
     }
 
-    fn kind(&self) -> &'static str {
-        match self.modes.first() {
-            Some((_, Err(InvalidWasm::Empty | InvalidWasm::Text))) => "no WebAssembly binary",
-            _ if self.anatomy.is_component => "component",
-            _ if self.is_core_module() => "core module",
-            _ => "no WebAssembly binary",
-        }
+    /// Why the file is no WebAssembly at all, if it is none.
+    fn no_wasm(&self) -> Option<&InvalidWasm> {
+        let (_, verdict) = self.modes.first()?;
+        verdict.as_ref().err().filter(|why| why.is_no_wasm())
     }
 
-    fn is_core_module(&self) -> bool {
-        use crate::sandbox::Refusal;
-        !matches!(
-            self.modes.first(),
-            Some((_, Err(InvalidWasm::Refused(Refusal::NotWasm | Refusal::Version))))
-        )
+    fn kind(&self) -> &'static str {
+        match (self.no_wasm(), self.anatomy.is_component) {
+            (Some(_), _) => "no WebAssembly binary",
+            (None, true) => "component",
+            (None, false) => "core module",
+        }
     }
 
     fn json(&self) -> Value {
@@ -162,6 +159,18 @@ impl Findings {
     }
 
     fn text(&self, args: &CheckArgs) -> String {
+        let file = output::printable(&args.file.display().to_string());
+        let mut text = match self.no_wasm() {
+            Some(why) => format!("{file}\n  {}: {why}\n\nservices refuse it\n", self.kind()),
+            None => format!("{file}\n{}\n{}\n", output::table(&self.rows()), self.conclusion(args)),
+        };
+        for warning in &self.warnings {
+            text.push_str(&format!("warning: {warning}\n"));
+        }
+        text
+    }
+
+    fn rows(&self) -> Vec<[String; 2]> {
         let mut rows = vec![
             pair("kind", format!("{}, {}", self.kind(), output::size(self.size))),
             pair("blob", self.cid.clone()),
@@ -184,16 +193,7 @@ impl Findings {
             Some(Err(why)) => rows.push(pair("compiles", format!("no: {}", shown(why)))),
             None => {}
         }
-        let mut text = format!(
-            "{}\n{}\n{}\n",
-            output::printable(&args.file.display().to_string()),
-            output::table(&rows),
-            self.conclusion(args)
-        );
-        for warning in &self.warnings {
-            text.push_str(&format!("warning: {warning}\n"));
-        }
-        text
+        rows
     }
 
     fn conclusion(&self, args: &CheckArgs) -> String {

@@ -54,7 +54,7 @@ use self::error::CliError;
 use self::output::{Exit, Report};
 use crate::clock::Clock;
 
-/// Functions that live in AT Protocol repos: deploy, call and look at them.
+/// Functions that live in AT Protocol repos: try, deploy, call and look at them.
 #[derive(Parser)]
 #[command(
     name = "at-functions",
@@ -69,6 +69,7 @@ Examples:
   export AT_FUNCTIONS_SERVICE=did:web:functions.example.com#at_functions
   at-functions deploy echo.wasm --name echo --password-file app-password
   at-functions list
+  at-functions run echo.wasm --input '{\"a\": 1}'
   at-functions invoke at://alice.example.com/at.functions.metadata/echo --input '{\"a\": 1}'
 
 Credentials: a handle and an app password (Settings, App Passwords). The password comes from

@@ -108,7 +108,10 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
     let mode = args.mode.unwrap_or_else(|| anatomy.likely_mode());
     let refused =
         |why: String| CliError::setting(args.file.display().to_string(), format!("as {mode}: {why}"));
-    wasm::check(&code, mode).map_err(|why| refused(why.to_string()))?;
+    wasm::check(&code, mode).map_err(|why| match why.is_no_wasm() {
+        true => CliError::setting(args.file.display().to_string(), why),
+        false => refused(why.to_string()),
+    })?;
 
     let local = Local::start()?;
     let cid = blob_cid(&code);
