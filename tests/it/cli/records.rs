@@ -120,7 +120,7 @@ async fn describe_says_why_a_proved_record_does_not_run() {
     pds.on(PROOF, proof(author_key(), Some(&record)));
     let (code, stdout, stderr) = run(&mut as_author(&pds, &["describe", FUNCTION])).await;
     assert_eq!((code, stderr.as_str()), (0, ""));
-    let why = "`mode` is \"wasi-v9\", which is no mode; publish the function as one of: pure-v1, host-v1, component-v1, wasi-v1, cstr-v1";
+    let why = "`mode` is \"wasi-v9\", an unknown mode; use one of: pure-v1, host-v1, component-v1, wasi-v1, cstr-v1";
     assert!(stdout.contains(&format!("\n  runs      no. InvalidFunction: {why}\n")), "{stdout}");
     let (_, stdout, _) = run(&mut as_author(&pds, &["describe", FUNCTION, "--json"])).await;
     let told: Value = serde_json::from_str(&stdout).unwrap();
