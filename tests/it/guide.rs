@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use crate::world::World;
 
+const NOTES: &str = "com.example.note";
+
 /// A fenced block, with the third-level heading that it stands under.
 struct Block {
     section: String,
@@ -68,16 +70,16 @@ fn the_wit_in_the_guide_is_the_released_one() {
 #[tokio::test]
 async fn the_modules_in_the_guide_run() {
     let world = World::start().await;
-    let (collection, rkey) = (Nsid::parse("com.example.note").unwrap(), RecordKey::parse("one").unwrap());
-    let note = json!({ "$type": collection, "text": "ü" });
-    let put = world.author.put_into(collection.clone(), &rkey, &note, []).unwrap();
+    let note = json!({ "$type": NOTES, "text": "ü" });
+    let (collection, rkey) = (Nsid::parse(NOTES).unwrap(), RecordKey::parse("one").unwrap());
+    let put = world.author.put_into(collection, &rkey, &note, []).unwrap();
     let listed = json!({ "uri": put.uri.to_string(), "cid": put.cid.to_string(), "value": note });
 
     let cases = [
         ("pure-v1", json!({}), json!({ "hello": "world" })),
         (
             "host-v1",
-            json!({ "repo": world.author.did(), "collection": collection }),
+            json!({ "repo": world.author.did(), "collection": NOTES }),
             json!({ "ok": true, "records": [listed] }),
         ),
         ("cstr-v1", json!({}), json!({ "hello": "world" })),

@@ -16,6 +16,7 @@ mod lexicons;
 mod links;
 mod network;
 mod probe;
+mod reads;
 mod registry;
 mod sandbox;
 mod settings;
