@@ -28,7 +28,7 @@ async fn told(world: &World, deed: &str) -> [(&'static str, Answer); 2] {
 }
 
 #[tokio::test]
-async fn a_program_finds_no_file_no_environment_no_socket_and_clocks_that_stand_still() {
+async fn a_program_finds_no_file_no_environment_and_clocks_that_stand_still() {
     let world = World::start().await;
     for (mode, answer) in told(&world, "look").await {
         let mut found = answer.output().clone();
@@ -41,12 +41,21 @@ async fn a_program_finds_no_file_no_environment_no_socket_and_clocks_that_stand_
             assert!(step >= 1_000_000, "{mode}: {clock} is {step} ns");
         }
         let nothing = json!({
-            "arguments": 0, "environment": 0, "files": [], "folders": 0, "descriptors": 0, "sockets": 0,
+            "arguments": 0, "environment": 0, "files": [], "folders": 0, "descriptors": 0,
             "realtime": null, "realtimeResolution": null, "realtimeSteps": 0,
             "monotonicResolution": null, "monotonicSteps": 0, "stdinLeft": 0, "randomRepeats": false,
         });
         assert_eq!(found, nothing, "{mode}");
     }
+}
+
+#[tokio::test]
+async fn a_program_finds_no_socket() {
+    let world = World::start().await;
+    let [(_, command), (_, component)] = told(&world, "sockets").await;
+    assert_eq!(command.output()["found"], 0, "{command:?}");
+    // The adapter has no sockets, and traps by itself.
+    assert_eq!(component.outcome(), "trap", "{component:?}");
 }
 
 #[tokio::test]
