@@ -13,11 +13,12 @@ use super::error::CliError;
 use super::files;
 use super::locate::NetworkArgs;
 use super::output::{self, Report};
-use super::record::{self, Code, Draft, MAX_ALLOWED};
+use super::record::{self, Code, Draft};
 use super::session::{LoginArgs, Session};
 use super::wasm;
 use crate::clock::Clock;
 use crate::lexicon::{FUNCTION_COLLECTION, FunctionMetadata, Mode, RecordKey};
+use crate::policy::{MAX_SCOPES, Scope};
 use crate::repo::blob_cid;
 
 /// What a PDS that states no limit usually takes.
@@ -69,10 +70,10 @@ pub(super) struct DeployArgs {
     #[arg(long)]
     private: bool,
     /// What the function may read: at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY. May be
-    /// given many times. For the record: no mode of this version reads anything
+    /// given many times. Without it, the function may read any public repo
     #[arg(long, value_name = "AT_URI", value_parser = allowed)]
     allow: Vec<String>,
-    /// The function may read nothing. For the record, as with --allow
+    /// The function may read nothing
     #[arg(long, conflicts_with = "allow")]
     allow_none: bool,
     /// A file with the JSON Schema of the input, for the record. Services of this version check nothing by it
@@ -131,12 +132,8 @@ fn mode(text: &str) -> Result<Mode, String> {
 }
 
 fn allowed(text: &str) -> Result<String, String> {
-    if record::covers_something(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("expected at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY; this covers nothing"
-            .to_owned())
-    }
+    // What a service would not take as an entry covers nothing.
+    Scope::parse(text).map(|_| text.to_owned()).map_err(|why| format!("this covers nothing: {why}"))
 }
 
 /// Runs the command.
@@ -201,8 +198,8 @@ async fn read_code(args: &DeployArgs) -> Result<Vec<u8>, CliError> {
 }
 
 async fn draft(args: &DeployArgs) -> Result<Draft, CliError> {
-    if args.allow.len() > MAX_ALLOWED {
-        let why = format!("given {} times, a service considers {MAX_ALLOWED} entries", args.allow.len());
+    if args.allow.len() > MAX_SCOPES {
+        let why = format!("given {} times, a service considers {MAX_SCOPES} entries", args.allow.len());
         return Err(CliError::setting("--allow", why));
     }
     Ok(Draft {
