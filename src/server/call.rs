@@ -26,9 +26,9 @@ use super::{XrpcError, answer, body};
 pub(super) const RUN: &str = "at.functions.run";
 
 /// Host calls that a run may make. A page of a listing is one call, so this is 100,000 records.
-const MAX_HOST_CALLS: u32 = 1_000;
+pub(crate) const MAX_HOST_CALLS: u32 = 1_000;
 /// Bytes that host calls may bring into a run, all together.
-const MAX_HOST_BYTES: u64 = 32 * 1024 * 1024;
+pub(crate) const MAX_HOST_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Answers one call: the guest's outcome, or the refusal by whatever stood in its way.
 pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestId) -> Response {
