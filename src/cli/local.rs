@@ -47,7 +47,11 @@ impl Local {
             }
         };
         match compiled {
-            Ok(artifact) => Ok(Ok(Compiled { artifact, took: started.elapsed() })),
+            Ok(code) => {
+                let took = started.elapsed();
+                let artifact = self.0.install(&code).map_err(|error| CliError::Sandbox(error.to_string()))?;
+                Ok(Ok(Compiled { artifact, took }))
+            }
             Err(CompileError::Refused(refusal)) => Ok(Err(refusal)),
             Err(error) => Err(CliError::Sandbox(error.to_string())),
         }
