@@ -11,9 +11,9 @@ use super::error::{CliError, shown};
 use super::files;
 use super::local::Local;
 use super::output::{self, Exit, Report};
-use super::record::{MAX_ALLOWED, covers_something};
 use super::wasm::{self, InvalidWasm};
 use crate::lexicon::{FunctionMetadata, Mode};
+use crate::policy::{MAX_SCOPES, Scope};
 use crate::repo::blob_cid;
 use crate::sandbox::Admitted;
 
@@ -234,15 +234,15 @@ fn warnings(
     if !args.allow.is_empty() && !mode.has_host_calls() {
         warnings.push(format!("--allow has no effect: functions of {mode} read nothing"));
     }
-    for entry in args.allow.iter().filter(|entry| !covers_something(entry)) {
+    for entry in args.allow.iter().filter(|entry| Scope::parse(entry).is_err()) {
         warnings.push(format!(
             "--allow {}: covers nothing; expected at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY",
             shown(entry)
         ));
     }
-    if args.allow.len() > MAX_ALLOWED {
+    if args.allow.len() > MAX_SCOPES {
         warnings.push(format!(
-            "--allow is given {} times; services consider the first {MAX_ALLOWED}",
+            "--allow is given {} times; services consider the first {MAX_SCOPES}",
             args.allow.len()
         ));
     }

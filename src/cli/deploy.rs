@@ -14,11 +14,12 @@ use super::error::CliError;
 use super::files;
 use super::locate::NetworkArgs;
 use super::output::{self, Report};
-use super::record::{self, Code, Draft, MAX_ALLOWED};
+use super::record::{self, Code, Draft};
 use super::session::{LoginArgs, Session};
 use super::wasm;
 use crate::clock::Clock;
 use crate::lexicon::{FUNCTION_COLLECTION, FunctionMetadata, Mode, RecordKey};
+use crate::policy::{MAX_SCOPES, Scope};
 use crate::repo::blob_cid;
 
 /// What a PDS that states no limit usually takes.
@@ -132,12 +133,8 @@ pub(super) fn mode(text: &str) -> Result<Mode, String> {
 }
 
 pub(super) fn allowed(text: &str) -> Result<String, String> {
-    if record::covers_something(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("expected at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY; this covers nothing"
-            .to_owned())
-    }
+    // What a service would not take as an entry covers nothing.
+    Scope::parse(text).map(|_| text.to_owned()).map_err(|why| format!("this covers nothing: {why}"))
 }
 
 /// Runs the command.
@@ -203,8 +200,8 @@ async fn read_code(args: &DeployArgs) -> Result<(Vec<u8>, Mode), CliError> {
 }
 
 async fn draft(args: &DeployArgs, mode: Mode) -> Result<Draft, CliError> {
-    if args.allow.len() > MAX_ALLOWED {
-        let why = format!("given {} times, a service considers {MAX_ALLOWED} entries", args.allow.len());
+    if args.allow.len() > MAX_SCOPES {
+        let why = format!("given {} times, a service considers {MAX_SCOPES} entries", args.allow.len());
         return Err(CliError::setting("--allow", why));
     }
     Ok(Draft {

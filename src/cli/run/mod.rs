@@ -20,10 +20,10 @@ use super::files;
 use super::invoke;
 use super::local::Local;
 use super::output::{self, Exit, Report};
-use super::record::MAX_ALLOWED;
 use super::wasm;
 use crate::identity::Did;
 use crate::lexicon::{AtUri, Authority, FunctionMetadata, Mode};
+use crate::policy::MAX_SCOPES;
 use crate::repo::blob_cid;
 use crate::sandbox::{Context, Job, Limits, Owner};
 use crate::server::{MAX_HOST_BYTES, MAX_HOST_CALLS};
@@ -95,8 +95,8 @@ fn function(text: &str) -> Result<AtUri, String> {
 
 /// Runs the command.
 pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
-    if args.allow.len() > MAX_ALLOWED {
-        let why = format!("given {} times, a service considers {MAX_ALLOWED} entries", args.allow.len());
+    if args.allow.len() > MAX_SCOPES {
+        let why = format!("given {} times, a service considers {MAX_SCOPES} entries", args.allow.len());
         return Err(CliError::setting("--allow", why));
     }
     if args.input == files::STDIN && args.file == Path::new(files::STDIN) {
