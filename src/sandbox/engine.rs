@@ -41,6 +41,9 @@ pub enum StartError {
         /// What the engine says.
         reason: String,
     },
+    /// The host functions could not be set up.
+    #[error("cannot set up the functions that guests call: {0}")]
+    Linking(String),
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),

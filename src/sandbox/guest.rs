@@ -10,12 +10,17 @@ use wasmtime::{Engine, Store, Trap, UpdateDeadline, WasmBacktrace};
 use super::host::Host;
 use super::meter::Meter;
 use super::stopwatch::Stopwatch;
-use super::{Failure, Limits, Lost, Outcome};
+use super::{Failure, Limits, Lost, Outcome, wasi};
 
 /// What the host knows of a guest while it runs.
 pub(super) struct Guest {
     pub(super) meter: Meter,
     pub(super) host: Host,
+    pub(super) limits: Limits,
+    /// Whether a host function waits for the guest to make room for a reply (`pointer::calls`).
+    pub(super) replying: bool,
+    /// What a WASI command has of the world; empty in other modes.
+    pub(super) wasi: wasi::State,
 }
 
 /// How a run is timed and stopped; shared by the guest, the thread that runs it and whoever waits.
@@ -67,7 +72,13 @@ pub(super) fn store(
     host: Host,
     control: &Arc<Control>,
 ) -> Result<Store<Guest>, Lost> {
-    let guest = Guest { meter: Meter::new(limits.memory_bytes), host };
+    let guest = Guest {
+        meter: Meter::new(limits.memory_bytes),
+        host,
+        limits: *limits,
+        replying: false,
+        wasi: wasi::State::default(),
+    };
     let mut store = Store::try_new(engine, guest).map_err(|error| Lost::Internal(error.to_string()))?;
     store.limiter(|guest| &mut guest.meter);
     let control = Arc::clone(control);

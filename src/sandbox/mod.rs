@@ -21,6 +21,7 @@ use crate::lexicon::Mode;
 mod admission;
 mod alarm;
 mod artifact;
+mod cstr;
 mod door;
 mod engine;
 mod executor;
@@ -28,6 +29,7 @@ mod guest;
 mod host;
 mod job;
 mod json;
+mod linear;
 mod logs;
 mod meter;
 mod outcome;
@@ -36,8 +38,9 @@ mod program;
 mod stopwatch;
 mod thread;
 mod ticker;
+mod wasi;
 
-pub use admission::{Admitted, Bound, ExportKind, MAX_MODULE_BYTES, Refusal};
+pub use admission::{Admitted, Bound, ExportKind, Item, Kind, MAX_MODULE_BYTES, Refusal, ValueType};
 pub use artifact::Artifact;
 pub use door::{Denied, Door, HostCall, HostReply, Listed, NoDoor};
 pub use engine::StartError;
@@ -51,6 +54,17 @@ pub use thread::{ThreadSandbox, ThreadSandboxConfig};
 /// module's length.
 pub fn judge(mode: Mode, code: &[u8]) -> Result<Admitted, Refusal> {
     admission::admit(mode, code)
+}
+
+/// The mode that a file was most likely built for, by its imports and exports, whether or not it would
+/// pass there; `None` if they speak for none.
+pub fn likely_mode(code: &[u8]) -> Option<Mode> {
+    admission::likely(code)
+}
+
+/// The verdict of every mode on a file, in the order of [`Mode::ALL`].
+pub fn judge_all(code: &[u8]) -> Vec<(Mode, Result<Admitted, Refusal>)> {
+    Mode::ALL.into_iter().map(|mode| (mode, judge(mode, code))).collect()
 }
 
 /// A boxed future that may move between threads.

@@ -19,8 +19,7 @@ use super::alarm::Alarms;
 use super::executor::{Executor, Handle};
 use super::guest::{self, Control, Ended};
 use super::host::Host;
-use super::pointer::Output;
-use super::program::Program;
+use super::program::{Linkers, Output, Program};
 use super::{
     Artifact, BoxFuture, CompileError, Completion, Job, Lease, Load, Logs, Lost, Outcome, Sandbox,
     StartError, Usage, engine,
@@ -75,16 +74,18 @@ impl ThreadSandbox {
     /// Reserves the instances' address space and starts the threads.
     pub fn start(config: ThreadSandboxConfig) -> Result<ThreadSandbox, StartError> {
         let engine::Pooled { engine, slots } = engine::build(config.slots)?;
+        let linkers = Linkers::new(&engine).map_err(|error| StartError::Linking(error.to_string()))?;
+        let linkers = Arc::new(linkers);
         let executor = Executor::start(&engine, config.threads)?;
         let (compiles, queue) = mpsc::sync_channel(COMPILES_WAITING);
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..config.compile_threads.max(1) {
-            let (engine, queue) = (engine.clone(), Arc::clone(&queue));
+            let (engine, linkers, queue) = (engine.clone(), Arc::clone(&linkers), Arc::clone(&queue));
             thread::Builder::new()
                 .name(format!("compile-{number}"))
                 // Cranelift recurses on some inputs.
                 .stack_size(16 * 1024 * 1024)
-                .spawn(move || compile_all(&engine, &queue))?;
+                .spawn(move || compile_all(&engine, &linkers, &queue))?;
         }
         let alarms = Alarms::start()?;
         Ok(ThreadSandbox { engine, slots, executor, alarms, compiles, compiling: Arc::default() })
@@ -235,7 +236,7 @@ fn finish(ended: Result<Output, Ended>, control: &Control) -> Result<Result<Outp
     }
 }
 
-fn compile_all(engine: &Engine, queue: &Mutex<mpsc::Receiver<Compile>>) {
+fn compile_all(engine: &Engine, linkers: &Linkers, queue: &Mutex<mpsc::Receiver<Compile>>) {
     give_way_to_guests();
     loop {
         // The lock is held while waiting: the threads stand in line for the next module.
@@ -244,7 +245,7 @@ fn compile_all(engine: &Engine, queue: &Mutex<mpsc::Receiver<Compile>>) {
         if answer.is_closed() {
             continue;
         }
-        let compiled = catch_unwind(AssertUnwindSafe(|| compile(engine, mode, &code)));
+        let compiled = catch_unwind(AssertUnwindSafe(|| compile(engine, linkers, mode, &code)));
         let result = compiled.unwrap_or_else(|panic| {
             tracing::error!(panic = said(&*panic), "the compiler panicked");
             Err(CompileError::Lost)
@@ -254,7 +255,7 @@ fn compile_all(engine: &Engine, queue: &Mutex<mpsc::Receiver<Compile>>) {
     }
 }
 
-fn compile(engine: &Engine, mode: Mode, code: &[u8]) -> Result<Artifact, CompileError> {
+fn compile(engine: &Engine, linkers: &Linkers, mode: Mode, code: &[u8]) -> Result<Artifact, CompileError> {
     let admitted = admission::admit(mode, code)?;
     let module = Module::from_binary(engine, code).map_err(|error| {
         if guest::is_the_machines(&error) {
@@ -273,7 +274,7 @@ fn compile(engine: &Engine, mode: Mode, code: &[u8]) -> Result<Artifact, Compile
         tracing::error!(%error, "cannot make the image of a module's memory");
         CompileError::Lost
     })?;
-    let program = Program::core(engine, mode, &module).ok_or(CompileError::Lost)?;
+    let program = Program::core(linkers, mode, &module).ok_or(CompileError::Lost)?;
     let compiled = Compiled { program, initial_bytes: admitted.initial_bytes };
     Ok(Artifact::new(Arc::new(compiled), bytes))
 }

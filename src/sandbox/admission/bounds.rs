@@ -30,6 +30,8 @@ pub enum Bound {
     Functions,
     /// Globals.
     Globals,
+    /// Imports. No mode offers as many functions, but one may be imported again and again.
+    Imports,
     /// Pages of memory, of 64 KiB, that an instance starts with. This many fit the widest limit.
     InitialPages,
     /// Locals of one function, without parameters.
@@ -63,6 +65,7 @@ impl Bound {
             Bound::Exports => 1_000,
             Bound::Functions => 20_000,
             Bound::Globals => 1_000,
+            Bound::Imports => 1_000,
             Bound::InitialPages => 4_096,
             Bound::Locals => 4_096,
             Bound::Memories => 1,
@@ -93,6 +96,7 @@ impl fmt::Display for Bound {
             Bound::Exports => "exports",
             Bound::Functions => "functions",
             Bound::Globals => "globals",
+            Bound::Imports => "imports",
             Bound::InitialPages => "pages of initial memory",
             Bound::Locals => "locals in one function",
             Bound::Memories => "memories",
