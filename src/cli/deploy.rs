@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Tools;
-use super::anatomy::Anatomy;
 use super::client::{Xrpc, host_of};
 use super::error::CliError;
 use super::files;
 use super::locate::NetworkArgs;
 use super::output::{self, Report};
-use super::record::{self, Code, Draft, MAX_ALLOWED};
+use super::record::{self, Code, Draft};
 use super::session::{LoginArgs, Session};
 use super::wasm;
 use crate::clock::Clock;
 use crate::lexicon::{FUNCTION_COLLECTION, FunctionMetadata, Mode, RecordKey};
+use crate::policy::{MAX_SCOPES, Scope};
 use crate::repo::blob_cid;
 
 /// What a PDS that states no limit usually takes.
@@ -132,11 +132,11 @@ pub(super) fn mode(text: &str) -> Result<Mode, String> {
 }
 
 pub(super) fn allowed(text: &str) -> Result<String, String> {
-    if record::covers_something(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("expected at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY; this covers nothing"
-            .to_owned())
+    match Scope::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(why) => Err(format!(
+            "this covers nothing: {why}; expected at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY"
+        )),
     }
 }
 
@@ -191,7 +191,7 @@ pub(super) async fn deploy(tools: &Tools, args: DeployArgs) -> Result<Report, Cl
 /// would.
 async fn read_code(args: &DeployArgs) -> Result<(Vec<u8>, Mode), CliError> {
     let bytes = files::read(&args.file, wasm::MAX_CODE_BYTES).await?;
-    let mode = args.mode.unwrap_or_else(|| Anatomy::of(&bytes).likely_mode());
+    let mode = args.mode.unwrap_or_else(|| wasm::likely_mode(&bytes));
     let admitted =
         wasm::check(&bytes, mode).map_err(|why| CliError::setting(args.file.display().to_string(), why))?;
     let needed = admitted.initial_bytes.div_ceil(1 << 20);
@@ -203,8 +203,8 @@ async fn read_code(args: &DeployArgs) -> Result<(Vec<u8>, Mode), CliError> {
 }
 
 async fn draft(args: &DeployArgs, mode: Mode) -> Result<Draft, CliError> {
-    if args.allow.len() > MAX_ALLOWED {
-        let why = format!("given {} times, a service considers {MAX_ALLOWED} entries", args.allow.len());
+    if args.allow.len() > MAX_SCOPES {
+        let why = format!("given {} times, a service considers {MAX_SCOPES} entries", args.allow.len());
         return Err(CliError::setting("--allow", why));
     }
     Ok(Draft {

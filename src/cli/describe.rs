@@ -9,8 +9,8 @@ use super::client::{Xrpc, host_of};
 use super::error::{CliError, Unresolved};
 use super::locate::{self, NetworkArgs};
 use super::output::{self, Report, printable};
-use super::record::{MAX_ALLOWED, covers_something};
 use crate::lexicon::{AtUri, FUNCTION_COLLECTION, FunctionMetadata, InvalidMetadata, Mode};
+use crate::policy::{MAX_SCOPES, Scope};
 use crate::repo::{Expected, Tid, ipld_to_json, verify_record};
 
 /// Show what a function's record says: its mode, limits, code, readers, schemas.
@@ -201,14 +201,14 @@ fn readable(record: &Value) -> Vec<String> {
         None => vec!["`allowedHosts` is no list: it cannot run".to_owned()],
         Some([]) => vec!["nothing".to_owned()],
         Some(entries) => {
-            let lines = entries.iter().take(MAX_ALLOWED).map(|entry| match entry.as_str() {
-                Some(entry) if covers_something(entry) => entry.to_owned(),
-                Some(entry) => {
-                    format!("{entry} (covers nothing: not an at-uri of a repo, collection or record)")
-                }
+            let lines = entries.iter().take(MAX_SCOPES).map(|entry| match entry.as_str() {
+                Some(entry) => match Scope::parse(entry) {
+                    Ok(_) => entry.to_owned(),
+                    Err(why) => format!("{entry} (covers nothing: {why})"),
+                },
                 None => format!("{entry} (covers nothing: not text)"),
             });
-            let more = entries.len().saturating_sub(MAX_ALLOWED);
+            let more = entries.len().saturating_sub(MAX_SCOPES);
             lines.chain((more > 0).then(|| format!("({more} more, which no service considers)"))).collect()
         }
     }
@@ -254,7 +254,7 @@ at://did:web:a.com/at.functions.metadata/k
   time         100 ms (default)
   callers      the author alone
   may read     at://b.com
-  may read     https://c.com (covers nothing: not an at-uri of a repo, collection or record)
+  may read     https://c.com (covers nothing: an at-uri starts with at://)
   output schema (strictOutput; services of this version do not check it)
 {
   \"type\": \"string\"

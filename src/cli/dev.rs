@@ -15,10 +15,10 @@ use crate::sandbox;
 use crate::server::{self, Admin, Listener, Service};
 use crate::telemetry;
 
-use super::anatomy::Anatomy;
 use super::files::Scratch;
 use super::guest;
 use super::serve::stop_signal;
+use super::wasm;
 
 /// How often the files are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(300);
@@ -133,7 +133,7 @@ fn report(author: &Author, found: Result<Module, impl std::fmt::Display>) {
 /// Puts a module into the repo, unless a service would refuse it.
 fn publish(author: &Author, module: Module) -> Option<Published> {
     let bytes = module.wasm.len();
-    let mode = Anatomy::of(&module.wasm).likely_mode();
+    let mode = wasm::likely_mode(&module.wasm);
     if let Err(refusal) = sandbox::judge(mode, &module.wasm) {
         eprintln!("not published: {}: {refusal}", module.rkey);
         return None;

@@ -22,10 +22,10 @@ use super::files;
 use super::invoke;
 use super::local::Local;
 use super::output::{self, Exit, Report};
-use super::record::MAX_ALLOWED;
 use super::wasm;
 use crate::identity::Did;
 use crate::lexicon::{AtUri, Authority, FunctionMetadata, Mode};
+use crate::policy::MAX_SCOPES;
 use crate::repo::blob_cid;
 use crate::sandbox::{Context, Door, Job, Limits, Owner};
 use crate::server::{MAX_HOST_BYTES, MAX_HOST_CALLS};
@@ -109,8 +109,8 @@ fn function(text: &str) -> Result<Function, String> {
 
 /// Runs the command.
 pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
-    if args.allow.len() > MAX_ALLOWED {
-        let why = format!("given {} times, a service considers {MAX_ALLOWED} entries", args.allow.len());
+    if args.allow.len() > MAX_SCOPES {
+        let why = format!("given {} times, a service considers {MAX_SCOPES} entries", args.allow.len());
         return Err(CliError::setting("--allow", why));
     }
     if args.input == files::STDIN && args.file == Path::new(files::STDIN) {
@@ -119,7 +119,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
     let input = input(&args.input).await?;
     let code = files::read(&args.file, wasm::MAX_CODE_BYTES).await?;
     let anatomy = Anatomy::of(&code);
-    let mode = args.mode.unwrap_or_else(|| anatomy.likely_mode());
+    let mode = args.mode.unwrap_or_else(|| wasm::likely_mode(&code));
     let refused =
         |why: String| CliError::setting(args.file.display().to_string(), format!("as {mode}: {why}"));
     wasm::check(&code, mode).map_err(|why| match why.is_no_wasm() {
