@@ -106,7 +106,7 @@ impl Bound {
             Bound::TableElements => 20_000,
             Bound::Tables => 1,
             Bound::TotalLocals => 200_000,
-            Bound::TypeNesting => 500,
+            Bound::TypeNesting => 250,
             Bound::TypeParts => 20_000,
             Bound::Types => 2_000,
         }
@@ -276,15 +276,16 @@ fn count<T>(bound: Bound, section: &SectionLimited<'_, T>) -> Result<(), Refusal
 impl Tally {
     fn types(&mut self, section: &TypeSectionReader<'_>) -> Result<(), Refusal> {
         self.add(Bound::Types, section.count() as usize)?;
+        let mut all_places = 0;
         for group in section.clone() {
             for ty in group?.into_types() {
                 let CompositeInnerType::Func(signature) = &ty.composite_type.inner else { continue };
                 let places = signature.params().len() + signature.results().len();
                 Bound::Signature.check(places)?;
-                self.add(Bound::Signatures, places)?;
+                all_places += places;
             }
         }
-        Ok(())
+        self.add(Bound::Signatures, all_places)
     }
 
     fn elements(&mut self, section: &wasmparser::ElementSectionReader<'_>) -> Result<(), Refusal> {
