@@ -190,10 +190,12 @@ fn callers(record: &Value) -> &'static str {
 
 /// What the function may read, a line each.
 fn readable(record: &Value) -> Vec<String> {
-    // The only mode of this version, and it has no host calls.
-    const NONE: &str = "nothing: pure-v1 functions make no host calls";
+    let mode = record["mode"].as_str().and_then(Mode::parse);
     let Some(entries) = record.get("allowedHosts") else {
-        return vec![NONE.to_owned()];
+        return vec![match mode {
+            Some(mode) if !mode.has_host_calls() => format!("nothing: {mode} functions make no host calls"),
+            _ => "any public repo, unless the service's operator says otherwise".to_owned(),
+        }];
     };
     match entries.as_array().map(Vec::as_slice) {
         None => vec!["`allowedHosts` is no list: it cannot run".to_owned()],
@@ -292,6 +294,13 @@ at://did:web:a.com/at.functions.metadata/k
         assert_eq!(lines.len(), 65);
         assert_eq!(lines[64], "(6 more, which no service considers)");
         assert_eq!(readable(&json!({"allowedHosts": []})), ["nothing"]);
-        assert_eq!(readable(&json!({})), ["nothing: pure-v1 functions make no host calls"]);
+        for (mode, told) in [
+            ("pure-v1", "nothing: pure-v1 functions make no host calls"),
+            ("cstr-v1", "nothing: cstr-v1 functions make no host calls"),
+            ("host-v1", "any public repo, unless the service's operator says otherwise"),
+            ("component-v1", "any public repo, unless the service's operator says otherwise"),
+        ] {
+            assert_eq!(readable(&json!({"mode": mode})), [told]);
+        }
     }
 }

@@ -44,6 +44,12 @@ pub enum StartError {
         /// What the engine says.
         reason: String,
     },
+    /// The compiler does not run on this machine.
+    #[error("cannot set up the compiler: {0}")]
+    Compiler(String),
+    /// The host functions could not be set up.
+    #[error("cannot set up the functions that guests call: {0}")]
+    Linking(String),
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -53,6 +59,11 @@ pub enum StartError {
 pub(super) struct Pooled {
     pub(super) engine: Engine,
     pub(super) slots: usize,
+}
+
+/// The engine of compilers: makes what the other one loads, and has no room for instances.
+pub(super) fn for_compiling() -> Result<Engine, StartError> {
+    Engine::new(&code()).map_err(|error| StartError::Compiler(error.root_cause().to_string()))
 }
 
 /// Makes the engine with room for `slots` runs, of whatever mode, or for fewer where the address space is short.
@@ -75,6 +86,13 @@ pub(super) fn build(slots: usize) -> Result<Pooled, StartError> {
 }
 
 fn config(slots: u32) -> Config {
+    let mut config = code();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots)));
+    config
+}
+
+/// What compiled code depends on, and what it is compiled and run with in any case.
+fn code() -> Config {
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)
@@ -93,8 +111,7 @@ fn config(slots: u32) -> Config {
         .memory_guaranteed_dense_image_size(DENSE_IMAGE)
         .wasm_backtrace_max_frames(Some(TRAP_FRAMES))
         // Traps name functions, not offsets; without the map artifacts are smaller.
-        .generate_address_map(false)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots)));
+        .generate_address_map(false);
     config
 }
 

@@ -11,13 +11,19 @@ use super::component;
 use super::host::Host;
 use super::meter::{Meter, Parts};
 use super::stopwatch::Stopwatch;
-use super::{Failure, Limits, Lost, Outcome};
+use super::{Failure, Limits, Lost, Outcome, wasi};
 
 /// What the host knows of a guest while it runs.
 pub(super) struct Guest {
     pub(super) meter: Meter,
     pub(super) host: Host,
+    pub(super) limits: Limits,
+    /// Whether a host function waits for the guest to make room for a reply (`pointer::calls`).
+    pub(super) replying: bool,
+    /// What a component has of the world; empty in other modes.
     pub(super) component: component::State,
+    /// What a WASI command has of the world; empty in other modes.
+    pub(super) wasi: wasi::State,
 }
 
 /// How a run is timed and stopped; shared by the guest, the thread that runs it and whoever waits.
@@ -70,8 +76,14 @@ pub(super) fn store(
     host: Host,
     control: &Arc<Control>,
 ) -> Result<Store<Guest>, Lost> {
-    let meter = Meter::new(limits.memory_bytes, parts);
-    let guest = Guest { meter, host, component: component::State::default() };
+    let guest = Guest {
+        meter: Meter::new(limits.memory_bytes, parts),
+        host,
+        limits: *limits,
+        replying: false,
+        component: component::State::default(),
+        wasi: wasi::State::default(),
+    };
     let mut store = Store::try_new(engine, guest).map_err(|error| Lost::Internal(error.to_string()))?;
     store.limiter(|guest| &mut guest.meter);
     let control = Arc::clone(control);

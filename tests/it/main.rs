@@ -13,6 +13,7 @@ mod hostile;
 mod lexicons;
 mod links;
 mod network;
+mod reads;
 mod registry;
 mod sandbox;
 mod settings;

@@ -46,7 +46,7 @@ pub enum Bound {
     Functions,
     /// Globals.
     Globals,
-    /// Imports.
+    /// Imports. No mode offers as many functions, but one may be imported again and again.
     Imports,
     /// Pages of memory, of 64 KiB, that an instance starts with. This many fit the widest limit.
     InitialPages,

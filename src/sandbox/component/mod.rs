@@ -8,11 +8,11 @@
 
 use bytes::Bytes;
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime::{Engine, Store, WasmBacktrace};
+use wasmtime::{Store, WasmBacktrace};
 
 use super::admission::Refusal;
 use super::guest::{self, Control, Ended, Guest};
-use super::pointer::Output;
+use super::program::Output;
 use super::{Failure, Limits, Lost, Outcome, json};
 use crate::clock::Clock;
 use bindings::{LinkOptions, Offered, OfferedPre};
@@ -31,6 +31,11 @@ const CALL_BYTES: usize = 2 * 1024 * 1024;
 /// Handles that exist at once, of the host's resources and of the component's own.
 const MAX_HANDLES: usize = 1024;
 
+/// Gives `linker` all that is offered to components.
+pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    Offered::add_to_linker::<_, HasSelf<_>>(linker, &LinkOptions::default(), |guest| guest)
+}
+
 /// A compiled component, linked to the host.
 pub(super) struct Component {
     pre: OfferedPre<Guest>,
@@ -40,15 +45,10 @@ impl Component {
     /// Links a component that admission let in. It is refused if what it imports or exports under our
     /// names has other types.
     pub(super) fn new(
-        engine: &Engine,
+        linker: &Linker<Guest>,
         component: &wasmtime::component::Component,
     ) -> Result<Component, Refusal> {
-        let mut linker = Linker::new(engine);
-        let pre =
-            Offered::add_to_linker::<_, HasSelf<_>>(&mut linker, &LinkOptions::default(), |guest| guest)
-                .and_then(|()| linker.instantiate_pre(component))
-                .and_then(OfferedPre::new);
-        match pre {
+        match linker.instantiate_pre(component).and_then(OfferedPre::new) {
             Ok(pre) => Ok(Component { pre }),
             Err(error) => Err(Refusal::unlinkable(&format!("{error:#}"))),
         }

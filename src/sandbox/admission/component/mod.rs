@@ -15,7 +15,8 @@ use wasmparser::{
 };
 
 use super::bounds::Tally;
-use super::{Admitted, Bound, FEATURES, Refusal, check_body};
+use super::listing::Listing;
+use super::{Admitted, Bound, FEATURES, Kind, Refusal, check_body};
 use cost::Cost;
 
 /// Judges a component. Takes time in proportion to its length.
@@ -38,7 +39,15 @@ pub(super) fn admit(code: &[u8]) -> Result<Admitted, Refusal> {
             ValidPayload::End(types) => {
                 if let Some(cost) = walk.end() {
                     types::check_run(&types)?;
-                    return Ok(Admitted { initial_bytes: cost.initial_bytes });
+                    let (imports, unlisted_imports) = walk.imports.into_items();
+                    let (exports, unlisted_exports) = walk.exports.into_items();
+                    return Ok(Admitted {
+                        initial_bytes: cost.initial_bytes,
+                        kind: Kind::Component,
+                        imports,
+                        exports,
+                        unlisted: unlisted_imports + unlisted_exports,
+                    });
                 }
             }
             ValidPayload::Ok | ValidPayload::Parser(_) => walk.after(&payload)?,
@@ -53,6 +62,9 @@ struct Walk {
     /// The definitions around the current place, the outermost first.
     around: Vec<Definition>,
     tally: Tally,
+    /// What the outermost component imports and exports.
+    imports: Listing,
+    exports: Listing,
 }
 
 /// A definition that has begun.
@@ -132,6 +144,7 @@ impl Walk {
                     let import = import?;
                     if outermost {
                         imports::check(&import)?;
+                        self.imports.add(import.name.name, import.ty.kind());
                     }
                     match import.ty {
                         ComponentTypeRef::Module(_) => scope.modules.push(None),
@@ -144,6 +157,9 @@ impl Walk {
                 for export in section.clone() {
                     let export = export?;
                     scope.export(export.kind, export.index);
+                    if outermost {
+                        self.exports.add(export.name.name, export.kind);
+                    }
                 }
             }
             Payload::InstanceSection(section) => {
