@@ -17,4 +17,5 @@ mod reads;
 mod registry;
 mod sandbox;
 mod settings;
+mod wit;
 mod world;

@@ -50,6 +50,8 @@ pub enum Bound {
     Imports,
     /// Pages of memory, of 64 KiB, that an instance starts with. This many fit the widest limit.
     InitialPages,
+    /// Bytes that the host keeps for the instances within a component, beside their memories and tables.
+    InstanceBytes,
     /// Locals of one function, without parameters.
     Locals,
     /// Memories.
@@ -97,6 +99,7 @@ impl Bound {
             Bound::Globals => 1_000,
             Bound::Imports => 1_000,
             Bound::InitialPages => 4_096,
+            Bound::InstanceBytes => 6 * 1024 * 1024,
             Bound::Locals => 4_096,
             Bound::Memories => 1,
             Bound::Modules => 32,
@@ -139,6 +142,7 @@ impl fmt::Display for Bound {
             Bound::Globals => "globals",
             Bound::Imports => "imports",
             Bound::InitialPages => "pages of initial memory",
+            Bound::InstanceBytes => "bytes of functions and globals in all instances",
             Bound::Locals => "locals in one function",
             Bound::Memories => "memories",
             Bound::Modules => "core modules within the component",
@@ -276,16 +280,15 @@ fn count<T>(bound: Bound, section: &SectionLimited<'_, T>) -> Result<(), Refusal
 impl Tally {
     fn types(&mut self, section: &TypeSectionReader<'_>) -> Result<(), Refusal> {
         self.add(Bound::Types, section.count() as usize)?;
-        let mut all_places = 0;
         for group in section.clone() {
             for ty in group?.into_types() {
                 let CompositeInnerType::Func(signature) = &ty.composite_type.inner else { continue };
                 let places = signature.params().len() + signature.results().len();
                 Bound::Signature.check(places)?;
-                all_places += places;
+                self.add(Bound::Signatures, places)?;
             }
         }
-        self.add(Bound::Signatures, all_places)
+        Ok(())
     }
 
     fn elements(&mut self, section: &wasmparser::ElementSectionReader<'_>) -> Result<(), Refusal> {

@@ -157,11 +157,12 @@ fn run_must_be_a_function_of_a_string() {
 #[test]
 fn a_core_module_is_no_component_and_the_reverse() {
     let module = wat::parse_str("(module)").unwrap();
-    assert_eq!(admission::admit(Mode::ComponentV1, &module), Err(Refusal::CoreModule));
+    assert_eq!(admission::admit(Mode::ComponentV1, &module), Err(Refusal::CoreModule { likely: None }));
     let component = wat::parse_str(with("")).unwrap();
-    assert_eq!(admission::admit(Mode::PureV1, &component), Err(Refusal::Component));
+    assert_eq!(admission::admit(Mode::PureV1, &component), Err(Refusal::Component { mode: Mode::PureV1 }));
     // It may end after any of its sections, but not before its last one; what follows that are names.
-    let whole = (0..component.len()).filter(|end| admission::admit(Mode::ComponentV1, &component[..*end]).is_ok());
+    let whole =
+        (0..component.len()).filter(|end| admission::admit(Mode::ComponentV1, &component[..*end]).is_ok());
     assert!(whole.clone().all(|end| component[end] == 0), "{:?}", whole.collect::<Vec<_>>());
     assert_eq!(whole.count(), 1);
     assert!(admission::admit(Mode::ComponentV1, &component).is_ok());
@@ -200,6 +201,10 @@ fn what_an_instance_is_made_of_is_bounded() {
     assert_eq!(too_much(&instances("(memory 1)", 4)), (Bound::AllMemories, 5));
     assert!(judge(&instances("(table 1 funcref)", 8)).is_ok());
     assert_eq!(too_much(&instances("(table 1 funcref)", 9)), (Bound::AllTables, 9));
+    // A function is 40 bytes in each instance.
+    let functions = "(func)".repeat(12_000);
+    assert!(judge(&instances(&functions, 13)).is_ok());
+    assert_eq!(too_much(&instances(&functions, 14)).0, Bound::InstanceBytes);
     let empty =
         |count: usize| with(&format!("(component $c) {}", "(instance (instantiate $c))".repeat(count)));
     assert!(judge(&empty(200)).is_ok());
@@ -345,7 +350,7 @@ fn parts_of_the_component_model_that_are_off_are_refused_by_name() {
         ("(type (stream u8))", "component model async"),
         ("(type (future u8))", "component model async"),
         ("(type (func async))", "component model async"),
-        ("(type error-context)", "error context"),
+        ("(type error-context)", "error-context"),
         ("(type (map string u8))", "maps"),
         ("(type (list u8 4))", "fixed-length lists"),
         ("(core func (canon backpressure.inc))", "component model async"),

@@ -255,7 +255,7 @@ fn as_many_components_run_at_once_as_there_are_slots() {
     );
     let text = sleeper(&more, Duration::from_millis(300));
     let code = wat::parse_str(&text).unwrap();
-    let artifact = harness.runtime.block_on(harness.sandbox.compile(Mode::ComponentV1, code.into())).unwrap();
+    let artifact = compile_in(&harness, code).unwrap();
     let runs: Vec<_> = (0..8)
         .map(|_| harness.runtime.spawn(harness.sandbox.run(job(&artifact, "{}", WIDE), Lease::none())))
         .collect();
@@ -285,4 +285,117 @@ fn what_is_imported_or_exported_with_other_types_is_refused() {
     let leave = ("leave", "", "$exit \"leave\"");
     let text = Program { imports: missing, host: &[leave], run: &fine(), ..Program::default() }.text();
     assert!(matches!(refused(&text), Refusal::Unlinkable { .. }));
+}
+
+#[test]
+fn the_largest_instances_that_are_let_in_do_run() {
+    let module = format!("(core module $m {} )", "(func)".repeat(12_000));
+    let imports = format!("{module} {}", "(core instance (instantiate $m))".repeat(12));
+    let text = Program { imports: &imports, run: &fine(), ..Program::default() }.text();
+    assert_eq!(run(&text, "{}", WIDE).result, Ok(Bytes::from("1")));
+}
+
+/// A component that defines another and lowers so many functions of it, which take a value of type `$t`:
+/// for each, the engine makes code that carries such a value from one memory to the other.
+fn handing_over(types: &str, functions: usize) -> String {
+    let each =
+        |text: &str| (0..functions).map(|number| text.replace('#', &number.to_string())).collect::<String>();
+    let options = "(memory (core memory $m \"memory\")) (realloc (core func $m \"realloc\"))";
+    let lifted =
+        each(&format!("(func (export \"f#\") (param \"x\" $t) (canon lift (core func $m \"f\") {options}))"));
+    let lowered = each(&format!("(core func $f# (canon lower (func $i \"f#\") {options}))"));
+    let taken = each("(import \"f\" \"f#\" (func (param i32)))");
+    let given = each("(export \"f#\" (func $f#))");
+    let module = "(core module $n (memory (export \"memory\") 1) (func (export \"f\") (param i32)) \
+                    (func (export \"realloc\") (param i32 i32 i32 i32) (result i32) i32.const 8)) \
+                  (core instance $m (instantiate $n))";
+    // What nobody uses, the engine leaves out.
+    let user = format!(
+        "(core module $user {taken}) (core instance (instantiate $user (with \"f\" (instance {given}))))"
+    );
+    format!(
+        "(component $c {types} {module} {lifted}) (instance $i (instantiate $c)) {module} {lowered} {user}"
+    )
+}
+
+#[test]
+fn a_value_goes_from_one_component_to_another() {
+    let text = r#"(component
+      (component $inner
+        (core module $m
+          (memory (export "memory") 1) (data (i32.const 100) "[3]")
+          (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
+          (func (export "run") (param i32 i32) (result i32)
+            (i32.store (i32.const 20) (i32.const 100)) (i32.store (i32.const 24) (i32.const 3)) i32.const 16))
+        (core instance $m (instantiate $m))
+        (func (export "run") (param "input-json" string) (result (result string (error string)))
+          (canon lift (core func $m "run") (memory (core memory $m "memory")) (realloc (core func $m "realloc")))))
+      (instance $inner (instantiate $inner))
+      (core module $libc (memory (export "memory") 1)
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024))
+      (core instance $libc (instantiate $libc))
+      (core func $run (canon lower (func $inner "run") (memory (core memory $libc "memory"))
+        (realloc (core func $libc "realloc"))))
+      (core module $m (import "inner" "run" (func $run (param i32 i32 i32)))
+        (func (export "run") (param i32 i32) (result i32)
+          (call $run (local.get 0) (local.get 1) (i32.const 16)) i32.const 16))
+      (core instance $m (instantiate $m (with "inner" (instance (export "run" (func $run))))))
+      (func (export "run") (param "input-json" string) (result (result string (error string)))
+        (canon lift (core func $m "run") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc")))))"#;
+    let completion = run(text, "{}", WIDE);
+    assert_eq!(completion.result, Ok(Bytes::from("[3]")));
+    assert_eq!(completion.usage.peak_memory_bytes, 2 * 65_536);
+}
+
+#[test]
+fn compiling_what_hands_large_values_over_ends_soon() {
+    let tuple = |of: &str, count: usize| format!("(tuple {})", format!("{of} ").repeat(count));
+    let cases = [
+        ("wide", format!("(type $t {})", tuple("string", 900)), 400),
+        (
+            "wide in wide",
+            format!("(type $a {}) (type $b {}) (type $t (list $b))", tuple("string", 140), tuple("$a", 140)),
+            400,
+        ),
+        (
+            "lists of lists",
+            format!(
+                "(type $l0 {}) {} (type $t $l90)",
+                tuple("string", 30),
+                (1..=90).map(|level| format!("(type $l{level} (list $l{}))", level - 1)).collect::<String>()
+            ),
+            400,
+        ),
+        (
+            "pairs of pairs",
+            format!(
+                "(type $p0 string) {} (type $t (list $p17))",
+                (1..=17)
+                    .map(|level| format!("(type $p{level} (tuple $p{0} $p{0}))", level - 1))
+                    .collect::<String>()
+            ),
+            400,
+        ),
+        (
+            "cases of cases",
+            format!(
+                "(type $v0 (result string)) {} (type $t (list $v17))",
+                (1..=17)
+                    .map(|level| format!("(type $v{level} (result $v{0} (error $v{0})))", level - 1))
+                    .collect::<String>()
+            ),
+            400,
+        ),
+    ];
+    for (name, types, functions) in cases {
+        let imports = handing_over(&types, functions);
+        let text = Program { imports: &imports, run: &fine(), ..Program::default() }.text();
+        let code = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}"));
+        let began = std::time::Instant::now();
+        let result = compile_in(shared(), code);
+        let took = began.elapsed();
+        println!("{name}: {took:?} {:?}", result.as_ref().map(|a| a.bytes()).map_err(|e| e.to_string()));
+        assert!(!matches!(result, Err(CompileError::Lost)), "{name}");
+        assert!(took < Duration::from_secs(5), "{name}: {took:?}");
+    }
 }

@@ -3,6 +3,7 @@
 mod answers;
 mod calls;
 mod hostile;
+mod mutants;
 mod wasi;
 
 use std::sync::Mutex;
@@ -127,8 +128,12 @@ impl Door for Scripted {
 
 fn compile(text: &str) -> Result<Artifact, CompileError> {
     let code = wat::parse_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-    let harness = shared();
-    harness.runtime.block_on(harness.sandbox.compile(Mode::ComponentV1, code.into()))
+    compile_in(shared(), code)
+}
+
+fn compile_in(harness: &Harness, code: Vec<u8>) -> Result<Artifact, CompileError> {
+    let compiled = harness.runtime.block_on(harness.sandbox.compile(Mode::ComponentV1, code.into()))?;
+    Ok(harness.sandbox.install(&compiled).unwrap())
 }
 
 fn compiled(text: &str) -> Artifact {
