@@ -105,8 +105,8 @@ async fn listers_give_a_collection_page_by_page() {
         }
         seen.sort_by_key(|record| record["uri"].to_string());
         assert_eq!(seen, notes, "{name}");
-        assert_eq!(counts.iter().sum::<u64>(), 5, "{name}");
-        assert!(counts.iter().all(|count| *count <= 2), "{name}: {counts:?}");
+        // A last page may turn out to be empty.
+        assert_eq!(counts[..3], [2, 2, 1], "{name}");
     }
 }
 

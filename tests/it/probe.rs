@@ -1,7 +1,7 @@
 //! A program in C that looks for everything WASI has to offer, as a command (`wasi-v1`) and as a
 //! component by the preview 1 adapter (`component-v1`): it finds nothing and breaks nothing.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -71,11 +71,11 @@ async fn the_way_a_program_ends_is_its_outcome() {
         ("sleep 100000", "timeout", "timeout"),
     ];
     for (deed, command, component) in cases {
-        let started = Instant::now();
         for ((mode, answer), outcome) in told(&world, deed).await.into_iter().zip([command, component]) {
             assert_eq!(answer.outcome(), outcome, "{mode} told to {deed}: {answer:?}");
+            let took = answer.body["durationMs"].as_u64().unwrap();
+            assert!(took < 1500 + 250, "{mode} told to {deed}: {answer:?}");
         }
-        assert!(started.elapsed() < Duration::from_secs(8), "{deed} took {:?}", started.elapsed());
     }
     for (mode, answer) in told(&world, "sleep 20").await {
         assert_eq!(answer.output(), &json!({ "slept": true }), "{mode}");
