@@ -77,9 +77,10 @@ async fn the_way_a_program_ends_is_its_outcome() {
             assert!(took < 1500 + 250, "{mode} told to {deed}: {answer:?}");
         }
     }
-    for (mode, answer) in told(&world, "sleep 20").await {
+    for (mode, answer) in told(&world, "sleep 300").await {
         assert_eq!(answer.output(), &json!({ "slept": true }), "{mode}");
-        assert!(answer.body["durationMs"].as_u64().unwrap() >= 20, "{mode}: {answer:?}");
+        // Time in which the run waited for a processor, and not for the clock, is left out.
+        assert!(answer.body["durationMs"].as_u64().unwrap() >= 150, "{mode}: {answer:?}");
     }
 }
 
