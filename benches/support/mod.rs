@@ -19,14 +19,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-pub const CONNECTIONS: usize = 16;
+pub(crate) const CONNECTIONS: usize = 16;
 /// Callers in turn: one alone would use up its share of the memory of used tokens.
 const CALLERS: usize = 8;
 
 /// The service, the embedded author, and callers.
-pub struct Stage {
-    pub author: Arc<Author>,
-    pub service: SocketAddr,
+pub(crate) struct Stage {
+    pub(crate) author: Arc<Author>,
+    pub(crate) service: SocketAddr,
     clock: Clock,
     config: Config,
     callers: Vec<Did>,
@@ -36,7 +36,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub async fn start() -> anyhow::Result<Stage> {
+    pub(crate) async fn start() -> anyhow::Result<Stage> {
         let clock = Clock::system();
         let data_dir = tempfile::tempdir()?;
         let repo = Listener::bind("repo", ([127, 0, 0, 1], 0).into()).await?;
@@ -75,7 +75,7 @@ impl Stage {
 
     /// Fresh tokens, of all callers in turn. They are made before the clock starts: signing them is the
     /// callers' work, not the service's.
-    pub fn tokens(&mut self, count: usize) -> Arc<Vec<String>> {
+    pub(crate) fn tokens(&mut self, count: usize) -> Arc<Vec<String>> {
         let now = self.clock.unix_seconds();
         let tokens = (self.tokens_made..self.tokens_made + count).map(|n| {
             let audience = self.config.hostname.did().as_str();
@@ -104,15 +104,15 @@ fn caller_document(did: &Did, key: &SigningKey) -> Router {
 }
 
 /// What came of a round.
-pub struct Figures {
-    pub per_second: f64,
-    pub p50_micros: f64,
-    pub p99_micros: f64,
+pub(crate) struct Figures {
+    pub(crate) per_second: f64,
+    pub(crate) p50_micros: f64,
+    pub(crate) p99_micros: f64,
 }
 
 /// Sends calls over [`CONNECTIONS`] connections for `round`, or until the tokens are used up. Without
 /// tokens, as many as fit.
-pub async fn load(
+pub(crate) async fn load(
     address: SocketAddr,
     body: &str,
     tokens: Option<Arc<Vec<String>>>,
