@@ -132,8 +132,12 @@ pub(super) fn mode(text: &str) -> Result<Mode, String> {
 }
 
 pub(super) fn allowed(text: &str) -> Result<String, String> {
-    // What a service would not take as an entry covers nothing.
-    Scope::parse(text).map(|_| text.to_owned()).map_err(|why| format!("this covers nothing: {why}"))
+    match Scope::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(why) => Err(format!(
+            "this covers nothing: {why}; expected at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY"
+        )),
+    }
 }
 
 /// Runs the command.
