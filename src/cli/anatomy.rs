@@ -72,26 +72,26 @@ impl Anatomy {
             Payload::ImportSection(section) => {
                 for import in section.clone().into_imports() {
                     let import = import?;
-                    let name = format!("{}.{}", shown(import.module), shown(import.name));
+                    let name = || format!("{}.{}", shown(import.module), shown(import.name));
                     self.imports.add(name, kind_of_type(&import.ty));
                 }
             }
             Payload::ExportSection(section) => {
                 for export in section.clone() {
                     let export = export?;
-                    self.exports.add(shown(export.name), kind_of_export(export.kind));
+                    self.exports.add(|| shown(export.name), kind_of_export(export.kind));
                 }
             }
             Payload::ComponentImportSection(section) => {
                 for import in section.clone() {
                     let import = import?;
-                    self.imports.add(shown(import.name.name), kind_of_component_type(&import.ty));
+                    self.imports.add(|| shown(import.name.name), kind_of_component_type(&import.ty));
                 }
             }
             Payload::ComponentExportSection(section) => {
                 for export in section.clone() {
                     let export = export?;
-                    self.exports.add(shown(export.name.name), kind_of_component_export(export.kind));
+                    self.exports.add(|| shown(export.name.name), kind_of_component_export(export.kind));
                 }
             }
             _ => {}
@@ -109,10 +109,10 @@ impl Anatomy {
 }
 
 impl Items {
-    fn add(&mut self, name: String, ty: &str) {
+    fn add(&mut self, name: impl FnOnce() -> String, ty: &str) {
         self.total += 1;
         if self.first.len() < KEPT {
-            self.first.push(Item { name, ty: ty.to_owned() });
+            self.first.push(Item { name: name(), ty: ty.to_owned() });
         }
     }
 }

@@ -11,6 +11,7 @@ use super::error::{CliError, shown};
 use super::files;
 use super::local::Local;
 use super::output::{self, Exit, Report};
+use super::output_schema;
 use super::wasm::{self, InvalidWasm};
 use crate::lexicon::{FunctionMetadata, Mode};
 use crate::policy::judged;
@@ -24,7 +25,8 @@ const SHOWN: usize = 24;
 ///
 /// The file is judged by the rules of every mode and then compiled, by the same code as in a service.
 /// It fits if it passes as the mode that is given; without --mode, if it passes as any, and the best
-/// guess is said. What its outputs are like only a run can tell: see `at-functions run`.
+/// guess is said. What its outputs are like only a run can tell (see `at-functions run`), and its
+/// outputSchema in part.
 #[derive(Args)]
 #[command(after_help = concat!(
     "\
@@ -45,6 +47,9 @@ pub(super) struct CheckArgs {
     /// An entry of the record's allowedHosts, to be looked at too. May be given many times
     #[arg(long, value_name = "AT_URI")]
     allow: Vec<String>,
+    /// A file with the record's outputSchema, to be looked at too: for outputs that typed clients refuse
+    #[arg(long, value_name = "FILE")]
+    output_schema: Option<PathBuf>,
     /// Print JSON: {cid, size, kind, imports, exports, modes, mode, fits, compiled, warnings}
     #[arg(long)]
     json: bool,
@@ -71,6 +76,7 @@ struct Compiled {
 /// Runs the command.
 pub(super) async fn check(args: CheckArgs) -> Result<Report, CliError> {
     let bytes = files::read(&args.file, wasm::MAX_CODE_BYTES).await?;
+    let schema = deploy::schema("--output-schema", args.output_schema.as_deref()).await?;
     let modes: Vec<_> = Mode::ALL.map(|mode| (mode, wasm::check(&bytes, mode))).into();
     let mode = args.mode.unwrap_or_else(|| best(&modes, wasm::likely_mode(&bytes)));
     let admitted = modes.iter().find_map(|(of, verdict)| verdict.as_ref().ok().filter(|_| *of == mode));
@@ -87,6 +93,8 @@ pub(super) async fn check(args: CheckArgs) -> Result<Report, CliError> {
         mode,
         modes,
     };
+    let of_outputs = schema.as_ref().map(output_schema::warnings).unwrap_or_default();
+    findings.warnings.extend(of_outputs.into_iter().map(|warning| format!("--output-schema: {warning}")));
     if findings.is_admitted() {
         let compiled = Local::start()?.compile(&args.file, mode, bytes.into()).await?;
         findings.compiled = Some(match compiled {

@@ -222,7 +222,7 @@ async fn draft(args: &DeployArgs, mode: Mode) -> Result<Draft, CliError> {
     })
 }
 
-async fn schema(flag: &str, path: Option<&Path>) -> Result<Option<Value>, CliError> {
+pub(super) async fn schema(flag: &str, path: Option<&Path>) -> Result<Option<Value>, CliError> {
     let Some(path) = path else { return Ok(None) };
     let wrong = |why: String| CliError::setting(format!("{flag} {}", path.display()), why);
     let bytes = files::read(path, MAX_SCHEMA_BYTES).await?;

@@ -150,7 +150,14 @@ async fn what_services_take_and_an_author_may_regret_is_warned_of() {
     large.extend(std::iter::repeat_n(0, length));
     let large = file(dir.path(), "large.wasm", &large);
     let many: Vec<&str> = std::iter::repeat_n(["--allow", "at://a.com"], 65).flatten().collect();
-    let cases: [(&str, &[&str], &str); 6] = [
+    let schema =
+        file(dir.path(), "schema.json", br#"{"type": "object", "properties": {"a": {"type": "number"}}}"#);
+    let cases: [(&str, &[&str], &str); 7] = [
+        (
+            &path,
+            &["--output-schema", &schema],
+            "warning: --output-schema: /properties/a: a `number` may be a fraction, which is no data of AT Protocol; say `integer`\n",
+        ),
         (&nameless, &[], "warning: it has no names of functions, so the message of a trap will name none\n"),
         (
             &hungry,

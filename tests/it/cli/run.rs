@@ -353,3 +353,60 @@ async fn the_function_is_told_the_caller_and_itself_as_the_flags_say() {
     assert_eq!(context.get("caller"), None);
     assert_eq!(context["function"], "at://did:web:author.test/at.functions.metadata/local");
 }
+
+/// An example of the repository, with the mode that it is built for.
+struct Example {
+    path: &'static str,
+    mode: &'static str,
+    input: Value,
+    /// A part of what it answers, offline.
+    answers: (&'static str, Value),
+}
+
+#[tokio::test]
+async fn each_example_is_known_for_its_mode_and_runs() {
+    let list = json!({"repo": AUTHOR, "collection": "a.b.c"});
+    let echo = Example {
+        path: "pure-rust/echo.wasm",
+        mode: "pure-v1",
+        input: json!({"a": 1}),
+        answers: ("/output/echo/a", json!(1)),
+    };
+    let words = Example {
+        path: "wasi-c/textstat.wasm",
+        mode: "wasi-v1",
+        input: json!({"text": "one two"}),
+        answers: ("/output/words", json!(2)),
+    };
+    let tid = Example {
+        path: "assemblyscript/tid.wasm",
+        mode: "cstr-v1",
+        input: json!({}),
+        answers: ("/output/error", json!("tid: a string is expected")),
+    };
+    let refused = format!(
+        "cannot list at://{AUTHOR}/a.b.c: this run is offline (`at-functions run --online` lets it read)"
+    );
+    let lister =
+        |path, mode| Example { path, mode, input: list.clone(), answers: ("/denied/0", json!(refused)) };
+    for example in [
+        echo,
+        words,
+        tid,
+        lister("host-rust/lister.wasm", "host-v1"),
+        lister("component-rust/lister.wasm", "component-v1"),
+        lister("component-rust-v2/lister.wasm", "component-v1"),
+    ] {
+        let path = format!("{}/examples/{}", env!("CARGO_MANIFEST_DIR"), example.path);
+        let (code, stdout, _) = run(&mut program(&["check", &path, "--json"])).await;
+        let told: Value = serde_json::from_str(&stdout).unwrap();
+        assert_eq!((code, &told["mode"], &told["fits"]), (0, &json!(example.mode), &json!(true)), "{stdout}");
+        let input = example.input.to_string();
+        let (_, stdout, stderr) = run(&mut program(&["run", &path, "--json", "--input", &input])).await;
+        assert_eq!(stderr, "", "{path}");
+        let told: Value = serde_json::from_str(&stdout).unwrap();
+        let (place, expected) = example.answers;
+        assert_eq!(told.pointer(place), Some(&expected), "{stdout}");
+        assert_eq!((&told["mode"], &told["warnings"]), (&json!(example.mode), &json!([])), "{stdout}");
+    }
+}
