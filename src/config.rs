@@ -69,7 +69,7 @@ pub struct Settings {
     /// Calls without a token: refused, or allowed for public functions [default: deny]
     #[arg(long, env = "AT_FUNCTIONS_ANONYMOUS", value_name = "RULE")]
     pub anonymous: Option<Anonymous>,
-    /// What functions whose record has no allowedHosts may read [default: any]. No mode of this version reads anything
+    /// What functions whose record has no allowedHosts may read: any public repo, or nothing [default: any]
     #[arg(long, env = "AT_FUNCTIONS_UNDECLARED_READS", value_name = "RULE")]
     pub undeclared_reads: Option<UndeclaredReads>,
     /// Allow private addresses and plain http for outgoing requests: for development and tests only
@@ -167,6 +167,8 @@ pub struct Config {
     pub service_id: ServiceId,
     /// The rule for calls without a token.
     pub anonymous: Anonymous,
+    /// The rule for functions that declare no reads.
+    pub undeclared_reads: UndeclaredReads,
     /// Whether outgoing requests may reach private addresses and use plain http.
     pub allow_private_network: bool,
     /// Threads that run guests.
@@ -184,6 +186,9 @@ pub struct Config {
     pub record_ttl: Duration,
     /// How long a blob that was fetched is believed to be given out still. Not a setting either.
     pub code_ttl: Duration,
+    /// Whether answers hold what the function logged whoever calls, and not only for its author. Not a
+    /// setting: only `dev`, whose callers are its author, turns it on.
+    pub show_logs: bool,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// What is logged.
@@ -258,6 +263,7 @@ impl Config {
                 .transpose()?,
             service_id,
             anonymous: settings.anonymous.unwrap_or_default(),
+            undeclared_reads: settings.undeclared_reads.unwrap_or_default(),
             allow_private_network: settings.allow_private_network.unwrap_or(false),
             guest_threads: settings.guest_threads.unwrap_or(cores),
             memory_budget_bytes: memory_budget_mb * MIB,
@@ -266,6 +272,7 @@ impl Config {
             max_payload_bytes: (max_payload_mb * MIB) as usize,
             record_ttl: RECORD_TTL,
             code_ttl: CODE_TTL,
+            show_logs: false,
             log_format: settings.log_format.unwrap_or_default(),
             log: settings.log.unwrap_or_else(|| "info".into()),
         })
@@ -292,13 +299,10 @@ impl Settings {
 
     /// The settings that were given but do nothing in this version, to be told at the start.
     pub fn without_effect(&self) -> Vec<&'static str> {
-        let given = [
-            (
-                self.max_workers.is_some(),
-                "--max-workers (there are no worker processes with --isolation thread)",
-            ),
-            (self.undeclared_reads.is_some(), "--undeclared-reads (no mode of this version reads anything)"),
-        ];
+        let given = [(
+            self.max_workers.is_some(),
+            "--max-workers (there are no worker processes with --isolation thread)",
+        )];
         given.into_iter().filter(|(given, _)| *given).map(|(_, name)| name).collect()
     }
 }

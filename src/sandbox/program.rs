@@ -3,32 +3,42 @@
 use bytes::Bytes;
 use wasmtime::{Engine, Linker, Module, Store};
 
+use super::admission::Refusal;
+use super::component::{self, Component};
 use super::cstr::Cstr;
 use super::guest::{Control, Ended, Guest};
+use super::meter::Parts;
 use super::pointer::{self, Pointer};
 use super::wasi::{self, Wasi};
 use super::{Failure, Limits, Mode, Outcome, json};
 
-/// What the modes of core modules offer their guests. Made once an engine.
+/// What the modes offer their guests. Made once an engine.
 pub(super) struct Linkers {
     none: Linker<Guest>,
     host: Linker<Guest>,
     wasi: Linker<Guest>,
+    component: wasmtime::component::Linker<Guest>,
 }
 
 impl Linkers {
     /// Fails only where the machine has no memory for it.
     pub(super) fn new(engine: &Engine) -> wasmtime::Result<Linkers> {
-        let mut linkers =
-            Linkers { none: Linker::new(engine), host: Linker::new(engine), wasi: Linker::new(engine) };
+        let mut linkers = Linkers {
+            none: Linker::new(engine),
+            host: Linker::new(engine),
+            wasi: Linker::new(engine),
+            component: wasmtime::component::Linker::new(engine),
+        };
         pointer::link(&mut linkers.host)?;
         wasi::link(&mut linkers.wasi)?;
+        component::link(&mut linkers.component)?;
         Ok(linkers)
     }
 }
 
 /// A compiled function, linked to what its mode offers.
 pub(super) enum Program {
+    Component(Component),
     Pointer(Pointer),
     Cstr(Cstr),
     Wasi(Wasi),
@@ -46,6 +56,22 @@ impl Program {
         }
     }
 
+    /// Links a component that admission let in.
+    pub(super) fn component(
+        linkers: &Linkers,
+        component: &wasmtime::component::Component,
+    ) -> Result<Program, Refusal> {
+        Component::new(&linkers.component, component).map(Program::Component)
+    }
+
+    /// What an instance may be made of.
+    pub(super) fn parts(&self) -> Parts {
+        match self {
+            Program::Component(_) => Parts::COMPONENT,
+            Program::Pointer(_) | Program::Cstr(_) | Program::Wasi(_) => Parts::CORE,
+        }
+    }
+
     /// Runs an instance from its start to its output.
     pub(super) async fn run(
         &self,
@@ -55,6 +81,7 @@ impl Program {
         control: &Control,
     ) -> Result<Output, Ended> {
         match self {
+            Program::Component(component) => component.run(store, input, limits, control).await,
             Program::Pointer(pointer) => pointer.run(store, input, limits, control).await,
             Program::Cstr(cstr) => cstr.run(store, input, limits, control).await,
             Program::Wasi(wasi) => wasi.run(store, input, limits, control).await,

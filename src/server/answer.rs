@@ -9,7 +9,7 @@ use ipld_core::cid::Cid;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::sandbox::{Completion, Outcome};
+use crate::sandbox::{self, Completion, Outcome};
 use crate::workers::CacheState;
 
 /// What a finished run is answered with (the lexicon's output).
@@ -26,6 +26,16 @@ struct Answer<'a> {
     duration_ms: u64,
     function_cid: &'a str,
     usage: Usage,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    logs: Vec<LogLine<'a>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    logs_cut: bool,
+}
+
+#[derive(Serialize)]
+struct LogLine<'a> {
+    level: &'static str,
+    message: &'a str,
 }
 
 /// Integers only: clients of the data model refuse floats.
@@ -40,8 +50,14 @@ struct Usage {
     cache: &'static str,
 }
 
-/// The response to a run that reached the guest, whatever came of it.
-pub(super) fn respond(completion: &Completion, function: &Cid, cache: CacheState) -> Response {
+/// The response to a run that reached the guest, whatever came of it. `with_logs` is for the eyes of the
+/// function's author.
+pub(super) fn respond(
+    completion: &Completion,
+    function: &Cid,
+    cache: CacheState,
+    with_logs: bool,
+) -> Response {
     let mut result = completion.result.as_ref().map_err(|failure| (failure.outcome, &*failure.message));
     // The sandbox hands out one JSON value; should it not be, the answer must still be JSON.
     let output = match result {
@@ -72,9 +88,18 @@ pub(super) fn respond(completion: &Completion, function: &Cid, cache: CacheState
                 CacheState::Warm => "warm",
             },
         },
+        logs: match with_logs {
+            true => completion.logs.lines.iter().map(line).collect(),
+            false => Vec::new(),
+        },
+        logs_cut: with_logs && completion.logs.cut,
     };
     let body = serde_json::to_vec(&answer).unwrap_or_default();
     (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+fn line(line: &sandbox::LogLine) -> LogLine<'_> {
+    LogLine { level: line.level.as_str(), message: &line.message }
 }
 
 fn raw(output: &Bytes) -> Option<&RawValue> {

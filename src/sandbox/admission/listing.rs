@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use wasmparser::ComponentExternalKind;
 use wasmparser::types::{EntityType, Types};
 
 use super::exports::describe;
@@ -62,5 +63,35 @@ fn type_text(ty: EntityType, types: &Types) -> String {
         EntityType::Memory(_) => "a memory".into(),
         EntityType::Global(global) => format!("a global {}", global.content_type),
         EntityType::Tag(_) => "a tag".into(),
+    }
+}
+
+/// Items of a component, as they are met.
+#[derive(Default)]
+pub(super) struct Listing {
+    items: Vec<Item>,
+    unlisted: usize,
+}
+
+impl Listing {
+    pub(super) fn add(&mut self, name: &str, kind: ComponentExternalKind) {
+        if self.items.len() == LISTED {
+            self.unlisted += 1;
+            return;
+        }
+        let ty = match kind {
+            ComponentExternalKind::Module => "a core module",
+            ComponentExternalKind::Func => "a function",
+            ComponentExternalKind::Value => "a value",
+            ComponentExternalKind::Type => "a type",
+            ComponentExternalKind::Instance => "an interface",
+            ComponentExternalKind::Component => "a component",
+        };
+        self.items.push(Item { name: shown(name), ty: ty.into() });
+    }
+
+    /// The items, and how many are left out.
+    pub(super) fn into_items(self) -> (Vec<Item>, usize) {
+        (self.items, self.unlisted)
     }
 }

@@ -6,6 +6,7 @@
 //! laxer than the other.
 
 mod bounds;
+mod component;
 mod exports;
 mod imports;
 mod likely;
@@ -29,7 +30,8 @@ pub const MAX_MODULE_BYTES: usize = 10 * 1024 * 1024;
 
 /// What guests may use of WebAssembly: what stable compilers emit without being asked. Everything
 /// else would only add to what can go wrong. `GC_TYPES` stays off, so of the reference types only
-/// `funcref` is left.
+/// `funcref` is left. Of the component model it is what was there first: no async, no errors with context, no
+/// maps.
 pub(super) const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
     .union(WasmFeatures::SIGN_EXTENSION)
@@ -38,7 +40,8 @@ pub(super) const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::BULK_MEMORY)
     .union(WasmFeatures::SIMD)
     .union(WasmFeatures::FLOATS)
-    .union(WasmFeatures::EXTENDED_CONST);
+    .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::COMPONENT_MODEL);
 
 /// What is known of a file that passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +68,7 @@ pub(super) fn admit(mode: Mode, code: &[u8]) -> Result<Admitted, Refusal> {
         Mode::PureV1 | Mode::HostV1 | Mode::WasiV1 | Mode::CstrV1 => {
             admit_core(mode, code).map_err(|refusal| refusal.with_likely(mode, || likely(code)))
         }
-        Mode::ComponentV1 => Err(Refusal::NotWasm),
+        Mode::ComponentV1 => component::admit(code),
     }
 }
 
@@ -154,8 +157,9 @@ fn check_body(
     tally.shape(&shape)
 }
 
+const PAGE_BYTES: u64 = 65_536;
+
 fn initial_bytes(types: &Types) -> Result<u64, Refusal> {
-    const PAGE_BYTES: u64 = 65_536;
     let types = types.as_ref();
     let mut bytes = 0;
     for index in 0..types.memory_count() {

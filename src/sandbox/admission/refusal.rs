@@ -33,6 +33,14 @@ pub enum Refusal {
         /// The mode.
         mode: Mode,
     },
+    /// An import of a component that is not offered.
+    #[error("the component imports `{import}`, which is not offered: {advice}")]
+    ComponentImport {
+        /// The name, with anything unprintable escaped, cut to a readable length.
+        import: String,
+        /// What to do about it.
+        advice: &'static str,
+    },
     /// A core module, where the mode takes a component.
     #[error(
         "this is a core module; mode component-v1 takes a component ({}wrap it into one: `wasm-tools component new`)",
@@ -54,6 +62,12 @@ pub enum Refusal {
         /// Where in the module.
         offset: usize,
     },
+    /// A component instantiates a module or component that it is handed, so that nobody can tell how
+    /// large it becomes.
+    #[error(
+        "the component instantiates what it is handed by others; compose it with what it needs, by definition"
+    )]
+    HandedIn,
     /// An import that the mode does not have.
     #[error("the module imports {kind} `{import}`, which mode {mode} does not have{}", import_hint(*.mode, .import))]
     Import {
@@ -92,6 +106,9 @@ pub enum Refusal {
         /// Another mode, if its imports and exports speak for that.
         likely: Option<Mode>,
     },
+    /// A component does not export `run`.
+    #[error("the component does not export `run`, which must be {RUN}")]
+    MissingRun,
     /// Not WebAssembly at all.
     #[error("this is not WebAssembly (it does not start with the bytes 00 61 73 6d)")]
     NotWasm,
@@ -109,6 +126,12 @@ pub enum Refusal {
         /// How much was found before counting stopped.
         found: usize,
     },
+    /// What a component imports or exports has other types than what is offered under its name.
+    #[error("the component does not fit its host: {reason}")]
+    Unlinkable {
+        /// What the engine says.
+        reason: String,
+    },
     /// A version of the binary format that does not exist, or a header that is cut off.
     #[error("this is WebAssembly of an unknown version (a core module starts with 00 61 73 6d 01 00 00 00)")]
     Version,
@@ -122,9 +145,29 @@ pub enum Refusal {
         /// What it is.
         found: String,
     },
+    /// A component's export `run` is something else.
+    #[error("the component's export `run` must be {RUN}, and not in an interface")]
+    WrongRun,
 }
 
+/// The export of a component, in WIT.
+const RUN: &str = "`func(input-json: string) -> result<string, string>`";
+
 impl Refusal {
+    pub(super) fn component_import(name: &str, advice: &'static str) -> Refusal {
+        Refusal::ComponentImport { import: shown(name), advice }
+    }
+
+    /// `reason` is the engine's, and may quote the component.
+    pub(in crate::sandbox) fn unlinkable(reason: &str) -> Refusal {
+        const LONGEST: usize = 500;
+        let reason = reason.chars().take(LONGEST).flat_map(|char| match char {
+            '\n' | '`' => char::escape_debug(' '),
+            char => char::escape_debug(char),
+        });
+        Refusal::Unlinkable { reason: reason.collect() }
+    }
+
     pub(super) fn import(mode: Mode, module: &str, name: &str, kind: &'static str) -> Refusal {
         Refusal::Import { mode, import: format!("{}.{}", shown(module), shown(name)), kind }
     }

@@ -236,7 +236,7 @@ fn too_much_of_anything_is_refused_before_it_is_compiled() {
         (Bound::Functions, with(&repeat("(func)", limit(Bound::Functions))), limit(Bound::Functions) + 2),
         (Bound::Types, with(&types(limit(Bound::Types))), limit(Bound::Types) + 2),
         (Bound::Signature, with(&format!("(type (func (param {})))", repeat("i32 ", 101))), 101),
-        (Bound::Signatures, with(&wide_types(101)), 10_004),
+        (Bound::Signatures, with(&wide_types(101)), 10_001),
         (
             Bound::Globals,
             with(&repeat("(global i32 (i32.const 0))", limit(Bound::Globals) + 1)),

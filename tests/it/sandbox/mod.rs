@@ -59,7 +59,8 @@ impl Harness {
     }
 
     fn compile_as(&self, mode: Mode, code: impl Into<Bytes>) -> Result<Artifact, CompileError> {
-        self.runtime.block_on(self.sandbox.compile(mode, code.into()))
+        let compiled = self.runtime.block_on(self.sandbox.compile(mode, code.into()))?;
+        Ok(self.sandbox.install(&compiled).unwrap())
     }
 
     /// Compiles a module in the text format.

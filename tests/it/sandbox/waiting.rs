@@ -85,7 +85,8 @@ fn closing_the_sandbox_ends_runs_that_wait() {
     let Harness { sandbox, runtime } =
         Harness::new(ThreadSandboxConfig { threads: 1, compile_threads: 1, slots: 16 });
     let code = wat::parse_str(asking("read_record")).unwrap();
-    let artifact = runtime.block_on(sandbox.compile(Mode::HostV1, code.into())).unwrap();
+    let compiled = runtime.block_on(sandbox.compile(Mode::HostV1, code.into())).unwrap();
+    let artifact = sandbox.install(&compiled).unwrap();
     let limits = Limits { duration: Duration::from_millis(500), ..WIDE };
     let door = Arc::new(Silent::default());
     let job = Job { door: door.clone(), ..job(&artifact, RECORD, limits) };
