@@ -60,6 +60,12 @@ pub fn judge(mode: Mode, code: &[u8]) -> Result<Admitted, Refusal> {
     admission::admit(mode, code)
 }
 
+/// The mode that a file was most likely built for, by its imports and exports, whether or not it would
+/// pass there; `None` if they speak for none.
+pub fn likely_mode(code: &[u8]) -> Option<Mode> {
+    admission::likely(code)
+}
+
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

@@ -20,4 +20,5 @@ mod reads;
 mod registry;
 mod sandbox;
 mod settings;
+mod wit;
 mod world;
