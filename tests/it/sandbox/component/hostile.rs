@@ -356,7 +356,7 @@ fn a_value_goes_from_one_component_to_another() {
 #[test]
 fn compiling_what_hands_large_values_over_ends_soon() {
     let tuple = |of: &str, count: usize| format!("(tuple {})", format!("{of} ").repeat(count));
-    let distinct: String = (0..90)
+    let distinct: String = (0..40)
         .map(|number| {
             format!("(type $d{number} (tuple {} {}))", "u8 ".repeat(number + 1), "string ".repeat(50))
         })
