@@ -36,7 +36,7 @@ pub struct ThreadSandboxConfig {
     pub threads: usize,
     /// Threads that compile.
     pub compile_threads: usize,
-    /// Instances that may exist at once; each reserves 4 GiB of address space.
+    /// Runs that may exist at once; each reserves 16 GiB of address space.
     pub slots: usize,
 }
 

@@ -110,7 +110,7 @@ impl Bound {
             Bound::Tables => 1,
             Bound::TotalLocals => 200_000,
             Bound::TypeNesting => 250,
-            Bound::TypeParts => 20_000,
+            Bound::TypeParts => 10_000,
             Bound::Types => 2_000,
         }
     }

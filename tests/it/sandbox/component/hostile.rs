@@ -295,54 +295,60 @@ fn the_largest_instances_that_are_let_in_do_run() {
     assert_eq!(run(&text, "{}", WIDE).result, Ok(Bytes::from("1")));
 }
 
-/// A component that defines another and lowers so many functions of it, which take a value of type `$t`:
-/// for each, the engine makes code that carries such a value from one memory to the other.
+/// Two components, of which one calls so many functions of the other, which take nine values of type
+/// `$v`: for each, the engine makes code that carries them from one memory to the other.
 fn handing_over(types: &str, functions: usize) -> String {
     let each =
         |text: &str| (0..functions).map(|number| text.replace('#', &number.to_string())).collect::<String>();
     let options = "(memory (core memory $m \"memory\")) (realloc (core func $m \"realloc\"))";
     let lifted =
         each(&format!("(func (export \"f#\") (param \"x\" $t) (canon lift (core func $m \"f\") {options}))"));
+    let declared = each("(export \"f#\" (func (param \"x\" $t)))");
     let lowered = each(&format!("(core func $f# (canon lower (func $i \"f#\") {options}))"));
     let taken = each("(import \"f\" \"f#\" (func (param i32)))");
     let given = each("(export \"f#\" (func $f#))");
+    let types = format!("{types} (type $t (tuple $v $v $v $v $v $v $v $v $v))");
     let module = "(core module $n (memory (export \"memory\") 1) (func (export \"f\") (param i32)) \
                     (func (export \"realloc\") (param i32 i32 i32 i32) (result i32) i32.const 8)) \
                   (core instance $m (instantiate $n))";
-    // What nobody uses, the engine leaves out.
-    let user = format!(
-        "(core module $user {taken}) (core instance (instantiate $user (with \"f\" (instance {given}))))"
-    );
     format!(
-        "(component $c {types} {module} {lifted}) (instance $i (instantiate $c)) {module} {lowered} {user}"
+        "(component $giver {types} {module} {lifted}) (instance $giver (instantiate $giver)) \
+         (component $taker (import \"i\" (instance $i {types} {declared})) {module} {lowered} \
+           (core module $user {taken}) (core instance (instantiate $user (with \"f\" (instance {given}))))) \
+         (instance (instantiate $taker (with \"i\" (instance $giver))))"
     )
 }
 
 #[test]
 fn a_value_goes_from_one_component_to_another() {
-    let text = r#"(component
-      (component $inner
-        (core module $m
-          (memory (export "memory") 1) (data (i32.const 100) "[3]")
-          (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
-          (func (export "run") (param i32 i32) (result i32)
-            (i32.store (i32.const 20) (i32.const 100)) (i32.store (i32.const 24) (i32.const 3)) i32.const 16))
-        (core instance $m (instantiate $m))
-        (func (export "run") (param "input-json" string) (result (result string (error string)))
-          (canon lift (core func $m "run") (memory (core memory $m "memory")) (realloc (core func $m "realloc")))))
-      (instance $inner (instantiate $inner))
-      (core module $libc (memory (export "memory") 1)
-        (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024))
-      (core instance $libc (instantiate $libc))
-      (core func $run (canon lower (func $inner "run") (memory (core memory $libc "memory"))
-        (realloc (core func $libc "realloc"))))
-      (core module $m (import "inner" "run" (func $run (param i32 i32 i32)))
-        (func (export "run") (param i32 i32) (result i32)
-          (call $run (local.get 0) (local.get 1) (i32.const 16)) i32.const 16))
-      (core instance $m (instantiate $m (with "inner" (instance (export "run" (func $run))))))
-      (func (export "run") (param "input-json" string) (result (result string (error string)))
-        (canon lift (core func $m "run") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc")))))"#;
-    let completion = run(text, "{}", WIDE);
+    let signature = "(param \"input-json\" string) (result (result string (error string)))";
+    let options = "(memory (core memory $m \"memory\")) (realloc (core func $m \"realloc\"))";
+    let text = format!(
+        r#"(component
+          (component $inner
+            (core module $n
+              (memory (export "memory") 1) (data (i32.const 100) "[3]")
+              (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
+              (func (export "run") (param i32 i32) (result i32)
+                (i32.store (i32.const 20) (i32.const 100)) (i32.store (i32.const 24) (i32.const 3)) i32.const 16))
+            (core instance $m (instantiate $n))
+            (func (export "run") {signature} (canon lift (core func $m "run") {options})))
+          (component $outer
+            (import "run" (func $run {signature}))
+            (core module $libc (memory (export "memory") 1)
+              (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024))
+            (core instance $m (instantiate $libc))
+            (core func $lowered (canon lower (func $run) {options}))
+            (core module $n (import "inner" "run" (func $run (param i32 i32 i32)))
+              (func (export "run") (param i32 i32) (result i32)
+                (call $run (local.get 0) (local.get 1) (i32.const 16)) i32.const 16))
+            (core instance $n (instantiate $n (with "inner" (instance (export "run" (func $lowered))))))
+            (func (export "run") {signature} (canon lift (core func $n "run") {options})))
+          (instance $inner (instantiate $inner))
+          (instance $outer (instantiate $outer (with "run" (func $inner "run"))))
+          (export "run" (func $outer "run")))"#
+    );
+    let completion = run(&text, "{}", WIDE);
     assert_eq!(completion.result, Ok(Bytes::from("[3]")));
     assert_eq!(completion.usage.peak_memory_bytes, 2 * 65_536);
 }
@@ -350,41 +356,36 @@ fn a_value_goes_from_one_component_to_another() {
 #[test]
 fn compiling_what_hands_large_values_over_ends_soon() {
     let tuple = |of: &str, count: usize| format!("(tuple {})", format!("{of} ").repeat(count));
+    let distinct: String = (0..40)
+        .map(|number| {
+            format!("(type $d{number} (tuple {} {}))", "u8 ".repeat(number + 1), "string ".repeat(50))
+        })
+        .collect();
+    let all: String = (0..40).map(|number| format!("$d{number} ")).collect();
     let cases = [
-        ("wide", format!("(type $t {})", tuple("string", 900)), 400),
-        (
-            "wide in wide",
-            format!("(type $a {}) (type $b {}) (type $t (list $b))", tuple("string", 140), tuple("$a", 140)),
-            400,
-        ),
+        ("very wide", format!("(type $v {})", tuple("string", 4_500)), 1),
+        ("wide", format!("(type $v {})", tuple("string", 900)), 25),
+        ("distinct", format!("{distinct} (type $v (tuple {all}))"), 3),
+        ("results", format!("(type $r (result string (error string))) (type $v {})", tuple("$r", 4_500)), 1),
+        ("lists of chars", format!("(type $r (list char)) (type $v {})", tuple("$r", 4_500)), 1),
         (
             "lists of lists",
             format!(
-                "(type $l0 {}) {} (type $t $l90)",
+                "(type $l0 {}) {} (type $v (list $l80))",
                 tuple("string", 30),
-                (1..=90).map(|level| format!("(type $l{level} (list $l{}))", level - 1)).collect::<String>()
+                (1..=80).map(|level| format!("(type $l{level} (list $l{}))", level - 1)).collect::<String>()
             ),
-            400,
-        ),
-        (
-            "pairs of pairs",
-            format!(
-                "(type $p0 string) {} (type $t (list $p17))",
-                (1..=17)
-                    .map(|level| format!("(type $p{level} (tuple $p{0} $p{0}))", level - 1))
-                    .collect::<String>()
-            ),
-            400,
+            450,
         ),
         (
             "cases of cases",
             format!(
-                "(type $v0 (result string)) {} (type $t (list $v17))",
-                (1..=17)
-                    .map(|level| format!("(type $v{level} (result $v{0} (error $v{0})))", level - 1))
+                "(type $c0 (result string)) {} (type $v (list $c9))",
+                (1..=9)
+                    .map(|level| format!("(type $c{level} (result $c{0} (error $c{0})))", level - 1))
                     .collect::<String>()
             ),
-            400,
+            20,
         ),
     ];
     for (name, types, functions) in cases {
@@ -394,8 +395,9 @@ fn compiling_what_hands_large_values_over_ends_soon() {
         let began = std::time::Instant::now();
         let result = compile_in(shared(), code);
         let took = began.elapsed();
-        println!("{name}: {took:?} {:?}", result.as_ref().map(|a| a.bytes()).map_err(|e| e.to_string()));
-        assert!(!matches!(result, Err(CompileError::Lost)), "{name}");
-        assert!(took < Duration::from_secs(5), "{name}: {took:?}");
+        let result = result.map(|artifact| artifact.bytes());
+        assert!(result.is_ok(), "{name}: {result:?}");
+        // A part of it on a machine that has nothing else to do.
+        assert!(took < Duration::from_secs(6), "{name}: {took:?}");
     }
 }

@@ -203,7 +203,8 @@ fn clocks_stand_still() {
     );
     let completion = super::run(&program(&[NOW, SLEEP, BLOCK], &run), "{}", WIDE);
     assert_eq!(completion.result, Ok(Bytes::from("1")));
-    assert!(completion.wall >= Duration::from_millis(20));
+    // The stopwatch leaves out the moments in which the guest was ready and had no thread.
+    assert!(completion.wall >= Duration::from_millis(10), "{:?}", completion.wall);
 
     // The wall clock is right, at the run's start.
     let imports = r#"(import "wasi:clocks/wall-clock@0.2.3" (instance $clock
@@ -236,7 +237,7 @@ fn sleeping_is_waiting_for_the_earliest() {
     // One is ready, it is the one at index 1, and the other is not ready: 4 + 2 + 0.
     let completion = super::run(&program(&[SLEEP, POLL, READY], &run), "{}", WIDE);
     assert_eq!(completion.result, Ok(Bytes::from("6")));
-    assert!(completion.wall >= Duration::from_millis(10) && completion.wall < Duration::from_secs(2));
+    assert!(completion.wall >= Duration::from_millis(5) && completion.wall < Duration::from_secs(2));
 
     // What is due has been slept already: this takes 30 ms and not 60.
     let run = format!(
@@ -256,7 +257,7 @@ fn sleeping_ends_with_the_run() {
         let run = format!("(call $block (call $sleep (i64.const {nanos}))) unreachable");
         let completion = super::run(&program(&[SLEEP, BLOCK], &run), "{}", Limits { duration, ..WIDE });
         assert_eq!(completion.outcome(), Outcome::Timeout, "{nanos}");
-        assert!(completion.wall >= duration && completion.wall < duration * 5, "{:?}", completion.wall);
+        assert!(completion.wall >= duration && completion.wall < duration * 10, "{:?}", completion.wall);
         assert!(completion.usage.cpu < duration);
     }
 }
