@@ -20,6 +20,8 @@ mod list;
 mod lookups;
 mod reads;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
