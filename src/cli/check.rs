@@ -13,7 +13,7 @@ use super::local::Local;
 use super::output::{self, Exit, Report};
 use super::wasm::{self, InvalidWasm};
 use crate::lexicon::{FunctionMetadata, Mode};
-use crate::policy::{MAX_SCOPES, Scope};
+use crate::policy::judged;
 use crate::repo::blob_cid;
 use crate::sandbox::Admitted;
 
@@ -71,10 +71,13 @@ struct Compiled {
 /// Runs the command.
 pub(super) async fn check(args: CheckArgs) -> Result<Report, CliError> {
     let bytes = files::read(&args.file, wasm::MAX_CODE_BYTES).await?;
-    let anatomy = Anatomy::of(&bytes);
     let modes: Vec<_> = Mode::ALL.map(|mode| (mode, wasm::check(&bytes, mode))).into();
-    let mode = args.mode.unwrap_or_else(|| best(&modes, anatomy.likely_mode()));
+    let mode = args.mode.unwrap_or_else(|| best(&modes, wasm::likely_mode(&bytes)));
     let admitted = modes.iter().find_map(|(of, verdict)| verdict.as_ref().ok().filter(|_| *of == mode));
+    let anatomy = match modes.iter().find_map(|(_, verdict)| verdict.as_ref().ok()) {
+        Some(admitted) => Anatomy::of(&bytes).with_types(admitted),
+        None => Anatomy::of(&bytes),
+    };
     let mut findings = Findings {
         size: bytes.len() as u64,
         cid: blob_cid(&bytes).to_string(),
@@ -130,7 +133,7 @@ impl Findings {
 
     fn json(&self) -> Value {
         let items = |items: &Items| -> Vec<Value> {
-            items.first.iter().map(|item| json!({"name": item.name, "kind": item.kind})).collect()
+            items.first.iter().map(|item| json!({"name": item.name, "type": item.ty})).collect()
         };
         let modes: Vec<Value> = self
             .modes
@@ -234,17 +237,10 @@ fn warnings(
     if !args.allow.is_empty() && !mode.has_host_calls() {
         warnings.push(format!("--allow has no effect: functions of {mode} read nothing"));
     }
-    for entry in args.allow.iter().filter(|entry| Scope::parse(entry).is_err()) {
-        warnings.push(format!(
-            "--allow {}: covers nothing; expected at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY",
-            shown(entry)
-        ));
-    }
-    if args.allow.len() > MAX_SCOPES {
-        warnings.push(format!(
-            "--allow is given {} times; services consider the first {MAX_SCOPES}",
-            args.allow.len()
-        ));
+    for (entry, scope) in judged(&args.allow) {
+        if let Err(why) = scope {
+            warnings.push(format!("--allow {} covers nothing: {why}", shown(entry)));
+        }
     }
     warnings
 }
@@ -263,7 +259,7 @@ fn list(name: &str, items: &Items) -> Vec<[String; 2]> {
         .iter()
         .take(SHOWN)
         .enumerate()
-        .map(|(i, item)| pair(if i == 0 { name } else { "" }, format!("{} ({})", item.name, item.kind)))
+        .map(|(i, item)| pair(if i == 0 { name } else { "" }, format!("{}: {}", item.name, item.ty)))
         .collect();
     let more = items.total.saturating_sub(SHOWN);
     if more > 0 {

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Tools;
-use super::anatomy::Anatomy;
 use super::client::{Xrpc, host_of};
 use super::error::CliError;
 use super::files;
@@ -133,8 +132,12 @@ pub(super) fn mode(text: &str) -> Result<Mode, String> {
 }
 
 pub(super) fn allowed(text: &str) -> Result<String, String> {
-    // What a service would not take as an entry covers nothing.
-    Scope::parse(text).map(|_| text.to_owned()).map_err(|why| format!("this covers nothing: {why}"))
+    match Scope::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(why) => Err(format!(
+            "this covers nothing: {why}; expected at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY"
+        )),
+    }
 }
 
 /// Runs the command.
@@ -188,7 +191,7 @@ pub(super) async fn deploy(tools: &Tools, args: DeployArgs) -> Result<Report, Cl
 /// would.
 async fn read_code(args: &DeployArgs) -> Result<(Vec<u8>, Mode), CliError> {
     let bytes = files::read(&args.file, wasm::MAX_CODE_BYTES).await?;
-    let mode = args.mode.unwrap_or_else(|| Anatomy::of(&bytes).likely_mode());
+    let mode = args.mode.unwrap_or_else(|| wasm::likely_mode(&bytes));
     let admitted =
         wasm::check(&bytes, mode).map_err(|why| CliError::setting(args.file.display().to_string(), why))?;
     let needed = admitted.initial_bytes.div_ceil(1 << 20);

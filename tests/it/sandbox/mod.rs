@@ -1,6 +1,7 @@
 //! Hostile and ordinary guests in the sandbox, through its public face only.
 
 mod abi;
+mod component;
 mod determinism;
 mod echo;
 mod fairness;
