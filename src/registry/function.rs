@@ -6,7 +6,7 @@ use crate::identity::Did;
 use crate::lexicon::{FunctionMetadata, RecordKey};
 
 use super::home::Errand;
-use super::record::{self, Purpose, RecordPath};
+use super::record::{self, RecordPath};
 use super::{Function, Missing, RegistryError, Sources, function_collection};
 
 /// Fetches and proves the record at this key of the author's functions.
@@ -16,8 +16,8 @@ pub(super) async fn fetch(
     rkey: RecordKey,
 ) -> Result<Arc<Function>, RegistryError> {
     let path = RecordPath { collection: function_collection(), rkey };
-    let errand = Errand::to(author);
-    let proved = record::fetch(&sources, &errand, &path, Purpose::Function).await?;
+    let errand = Errand::for_function(author);
+    let proved = record::fetch(&sources, &errand, &path).await?;
     let record = proved.proof.record.ok_or(RegistryError::NotFound(Missing::Record))?;
     let metadata = FunctionMetadata::from_record(&record.value).map_err(RegistryError::InvalidFunction)?;
     Ok(Arc::new(Function {

@@ -17,8 +17,11 @@ mod function;
 mod home;
 mod kept;
 mod list;
+mod lookups;
 mod reads;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +43,7 @@ pub use reads::ReadRecord;
 
 use cache::Caches;
 use home::Errand;
+use lookups::Lookups;
 use reads::Reading;
 
 /// The collection of workflows, which this service does not run.
@@ -84,6 +88,8 @@ struct Sources {
     revs: Arc<RevFloor>,
     /// The highest revision of repos that guests read of, while there is room.
     recent_revs: moka::sync::Cache<Did, Tid>,
+    /// What guests may make the resolver look up.
+    lookups: Lookups,
     clock: Clock,
     /// Places for proofs of functions that are being checked.
     verifying: Arc<Semaphore>,
@@ -107,6 +113,7 @@ impl Registry {
             egress,
             revs,
             recent_revs: moka::sync::Cache::new(MAX_RECENT_REVS),
+            lookups: Lookups::new(clock.clone()),
             clock,
             verifying: Arc::new(Semaphore::new(VERIFYING_AT_ONCE)),
             reading: Arc::new(Semaphore::new(READING_AT_ONCE)),
@@ -152,7 +159,7 @@ impl Registry {
         let code = &function.metadata.code;
         let name = (function.author.clone(), code.cid);
         let fetch = move |(author, cid)| async move {
-            blob::fetch(&sources, &Errand::to(author), &cid).await.map(|blob| blob.bytes)
+            blob::fetch(&sources, &Errand::for_function(author), &cid).await.map(|blob| blob.bytes)
         };
         let bytes = self.caches.code(name, fetch).await?;
         blob::check_size(code, bytes.len() as u64)?;
