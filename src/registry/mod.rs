@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 use crate::clock::Clock;
 use crate::egress::Egress;
 use crate::identity::{Did, Resolver};
-use crate::lexicon::{AtUri, Authority, FUNCTION_COLLECTION, FunctionMetadata, Nsid, RecordKey};
+use crate::lexicon::{AtUri, Authority, FUNCTION_COLLECTION, FunctionMetadata, Nsid, RecordKey, Schemas};
 use crate::repo::{RevFloor, Tid};
 
 pub use error::RegistryError;
@@ -36,6 +36,8 @@ const WORKFLOW_COLLECTION: &str = "at.functions.workflow";
 
 /// Proofs that are checked at the same time.
 const VERIFYING_AT_ONCE: usize = 8;
+/// Records whose schemas compile at the same time: others' calls need the cores too.
+const COMPILING_AT_ONCE: usize = 2;
 
 /// A function, proved: its author signed a repo that holds this record at this key.
 #[derive(Clone, Debug)]
@@ -50,6 +52,8 @@ pub struct Function {
     pub rev: Tid,
     /// What the record says.
     pub metadata: FunctionMetadata,
+    /// The schemas that it names.
+    pub schemas: Schemas,
     /// The length of the proof that it came from, by which the cache weighs it.
     proof_bytes: usize,
 }
@@ -69,6 +73,8 @@ struct Sources {
     clock: Clock,
     /// Places for proofs that are being checked.
     verifying: Arc<Semaphore>,
+    /// Places for schemas that compile.
+    compiling: Arc<Semaphore>,
 }
 
 impl Registry {
@@ -83,7 +89,8 @@ impl Registry {
         code_ttl: Duration,
     ) -> Registry {
         let verifying = Arc::new(Semaphore::new(VERIFYING_AT_ONCE));
-        let sources = Sources { resolver, egress, revs, clock, verifying };
+        let compiling = Arc::new(Semaphore::new(COMPILING_AT_ONCE));
+        let sources = Sources { resolver, egress, revs, clock, verifying, compiling };
         Registry { sources: Arc::new(sources), caches: Arc::new(Caches::new(record_ttl, code_ttl)) }
     }
 

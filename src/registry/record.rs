@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::egress::{Get, Redirects, Response};
 use crate::identity::{Did, DidDocument, PublicKey};
-use crate::lexicon::{FunctionMetadata, RecordKey};
+use crate::lexicon::{FunctionMetadata, RecordKey, Schemas};
 use crate::repo::{self, Expected, Proof, Tid};
 
 use super::error::Unproved;
@@ -60,9 +60,28 @@ async fn fetch_from(
         rkey: rkey.clone(),
         cid: record.cid,
         rev: proof.rev,
+        schemas: compile_schemas(sources, &metadata).await?,
         metadata,
         proof_bytes,
     })
+}
+
+/// Compiles the record's schemas, where it has any, on a thread that may take its time.
+async fn compile_schemas(sources: &Sources, metadata: &FunctionMetadata) -> Result<Schemas, RegistryError> {
+    if Schemas::are_absent(metadata) {
+        return Ok(Schemas::default());
+    }
+    // The semaphore is never closed.
+    let place = Arc::clone(&sources.compiling).acquire_owned().await.expect("open semaphore");
+    let metadata = metadata.clone();
+    let compiled = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        Schemas::of(&metadata)
+    });
+    match compiled.await {
+        Ok(schemas) => schemas.map_err(RegistryError::InvalidFunction),
+        Err(_) => Err(RegistryError::Unreachable("reading the author's repo failed")),
+    }
 }
 
 /// Fetches one proof and checks all of it, the revision against what was proved *before the fetch

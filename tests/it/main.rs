@@ -15,5 +15,6 @@ mod links;
 mod network;
 mod registry;
 mod sandbox;
+mod schemas;
 mod settings;
 mod world;
