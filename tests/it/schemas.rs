@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use at_functions::config::{Anonymous, Settings};
 use serde_json::{Value, json};
 
 use super::world::{ECHO, World};
@@ -33,7 +32,7 @@ async fn an_input_that_does_not_meet_its_schema_is_refused_before_anything_is_fe
     assert_eq!((world.asked("sync.getBlob"), world.compiles()), (0, 0));
 
     let answer = world.run(&uri, json!({"n": 1, "more": [1.5]})).await;
-    assert_eq!(answer.output(), &json!({"n": 1, "more": [1.5]}));
+    assert_eq!(answer.output()["echo"], json!({"n": 1, "more": [1.5]}));
     assert_eq!(answer.body.get("outputSchemaMismatch"), None);
 }
 
@@ -49,19 +48,16 @@ async fn a_checked_input_reaches_the_guest_byte_for_byte() {
     let body = format!(r#"{{"function":"{uri}","input":{input}}}"#);
     let request = world.request().header("content-type", "application/json").body(body);
     let text = request.send().await.unwrap().text().await.unwrap();
-    assert!(text.contains(&format!(r#""output":{input}"#)), "{text}");
+    assert!(text.contains(&format!(r#""echo":{input}"#)), "{text}");
 }
 
 #[tokio::test]
 async fn what_two_readers_may_read_differently_is_no_valid_input() {
     let world = World::start().await;
     let uri = publish(&world, "twice", json!({"inputSchema": {"type": "object"}}));
-    let deep = format!("{{\"a\":{}{}}}", "[".repeat(200), "]".repeat(200));
-    for (input, what) in [
-        (r#"{"a":1,"a":2}"#, "the member \"a\" twice"),
-        (r#"{"a":1e400}"#, "it cannot be checked"),
-        (deep.as_str(), "it cannot be checked"),
-    ] {
+    for (input, what) in
+        [(r#"{"a":1,"a":2}"#, "the member \"a\" twice"), (r#"{"a":1e400}"#, "it cannot be checked")]
+    {
         let answer = world.post(format!(r#"{{"function":"{uri}","input":{input}}}"#), None).await;
         assert_eq!(answer.error(), (400, "InvalidInput"), "{input}");
         assert!(answer.message().contains(what), "{}", answer.message());
@@ -71,27 +67,27 @@ async fn what_two_readers_may_read_differently_is_no_valid_input() {
 #[tokio::test]
 async fn an_output_beside_its_schema_is_told_unless_the_record_is_strict() {
     let world = World::start().await;
-    let schema = json!({"properties": {"a/b": {"items": {"type": "string"}}}});
+    let schema = json!({"properties": {"echo": {"properties": {"a/b": {"items": {"type": "string"}}}}}});
     let described = publish(&world, "described", json!({"outputSchema": schema}));
     let strict = publish(&world, "strict", json!({"outputSchema": schema, "strictOutput": true}));
     let unmet = json!({"a/b": ["x", 7]});
 
     let answer = world.run(&described, unmet.clone()).await;
-    assert_eq!(answer.output(), &unmet);
-    assert_eq!(answer.body["outputSchemaMismatch"], "/a~1b/1");
+    assert_eq!(answer.output()["echo"], unmet);
+    assert_eq!(answer.body["outputSchemaMismatch"], "/echo/a~1b/1");
 
     let answer = world.run(&strict, unmet).await;
     assert_eq!(answer.outcome(), "outputInvalid");
     assert_eq!(
         answer.body["error"],
-        "the output does not meet the function's outputSchema: \"/a~1b/1\" is not of the type string"
+        "the output does not meet the function's outputSchema: \"/echo/a~1b/1\" is not of the type string"
     );
     assert_eq!((answer.body.get("output"), answer.body.get("outputSchemaMismatch")), (None, None));
     assert!(answer.body["usage"]["outputBytes"].as_u64().unwrap() > 0);
 
     for uri in [described, strict] {
         let answer = world.run(&uri, json!({"a/b": ["x"]})).await;
-        assert_eq!(answer.output(), &json!({"a/b": ["x"]}));
+        assert_eq!(answer.output()["echo"], json!({"a/b": ["x"]}));
         assert_eq!(answer.body.get("outputSchemaMismatch"), None);
     }
 }
@@ -99,7 +95,7 @@ async fn an_output_beside_its_schema_is_told_unless_the_record_is_strict() {
 #[tokio::test]
 async fn a_mismatch_of_the_whole_output_has_the_empty_path() {
     let world = World::start().await;
-    let uri = publish(&world, "whole", json!({"outputSchema": {"type": "object"}}));
+    let uri = publish(&world, "whole", json!({"outputSchema": {"type": "array"}}));
     assert_eq!(world.run(&uri, json!(7)).await.body["outputSchemaMismatch"], "");
 }
 
@@ -116,13 +112,11 @@ async fn a_schema_that_cannot_be_used_makes_the_function_invalid() {
         (json!({"inputSchema": {"allOf": [{"$ref": "#"}]}}), "`inputSchema` refers to itself"),
         (json!({"outputSchema": {"description": "x".repeat(70_000)}}), "`outputSchema` has 70"),
     ];
-    for (fields, what) in cases {
-        let uri = publish(&world, "unusable", fields);
+    for (number, (fields, what)) in cases.into_iter().enumerate() {
+        let uri = publish(&world, &format!("unusable{number}"), fields);
         let answer = world.run(&uri, json!({})).await;
         assert_eq!(answer.error(), (400, "InvalidFunction"), "{what}");
         assert!(answer.message().contains(what), "{}", answer.message());
-        // Failures are remembered for a while; the next case is another function.
-        tokio::time::sleep(Duration::from_millis(3100)).await;
     }
     assert_eq!((world.asked("sync.getBlob"), world.compiles()), (0, 0));
 }
@@ -157,17 +151,15 @@ async fn nothing_that_a_schema_refers_to_is_fetched() {
 
 #[tokio::test]
 async fn another_schema_is_in_force_once_the_record_is_read_again() {
-    let settings = Settings {
-        anonymous: Some(Anonymous::Public),
-        record_ttl: Some("1s".parse().unwrap()),
-        ..Settings::default()
-    };
-    let world = World::start_with(settings).await;
+    let world = World::start().await;
     let uri = publish(&world, "moving", json!({"inputSchema": {"type": "string"}}));
     assert_eq!(world.run(&uri, json!(1)).await.error(), (400, "InvalidInput"));
-    publish(&world, "moving", json!({"inputSchema": {"type": "integer"}}));
-    tokio::time::sleep(Duration::from_millis(1100)).await;
-    assert_eq!(world.run(&uri, json!(1)).await.output(), &json!(1));
+    let renewed =
+        world.publish_record("moving", ECHO, |record| record["inputSchema"] = json!({"type": "integer"}));
+    // A call that is pinned to the new record has it read before the old one's time is over.
+    let pinned = json!({"function": uri, "cid": renewed.cid.to_string(), "input": 1});
+    assert_eq!(world.post(pinned.to_string(), None).await.output()["echo"], json!(1));
+    assert_eq!(world.run(&uri, json!(1)).await.output()["echo"], json!(1));
     assert_eq!(world.run(&uri, json!("a")).await.error(), (400, "InvalidInput"));
 }
 
@@ -180,13 +172,13 @@ async fn costly_checks_end_and_hold_up_nobody_else() {
         json!({"inputSchema": {"items": {"allOf": vec![json!({"not": {"const": 1}}); 500]}}}),
     );
     let plain = publish(&world, "plain", json!({"inputSchema": {"type": "integer"}}));
-    assert_eq!(world.run(&plain, json!(1)).await.output(), &json!(1));
+    assert_eq!(world.run(&plain, json!(1)).await.output()["echo"], json!(1));
     let input = json!(vec![0; 300_000]);
     let many = futures_util::future::join_all((0..6).map(|_| world.run(&costly, input.clone())));
     let others = async {
         for _ in 0..20 {
             let sent = std::time::Instant::now();
-            assert_eq!(world.run(&plain, json!(1)).await.output(), &json!(1));
+            assert_eq!(world.run(&plain, json!(1)).await.output()["echo"], json!(1));
             assert!(sent.elapsed() < Duration::from_secs(3), "{:?}", sent.elapsed());
         }
     };
