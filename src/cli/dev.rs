@@ -11,12 +11,14 @@ use url::Url;
 use crate::clock::Clock;
 use crate::config::{Anonymous, Config, Settings};
 use crate::dev::{Author, Module, Modules, Published, host_router};
-use crate::lexicon::Mode;
 use crate::sandbox;
 use crate::server::{self, Admin, Listener, Service};
 use crate::telemetry;
 
+use super::files::Scratch;
+use super::guest;
 use super::serve::stop_signal;
+use super::wasm;
 
 /// How often the files are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(300);
@@ -28,7 +30,9 @@ const RECORD_TTL: Duration = Duration::from_millis(300);
 /// Starts the service with an identity of its own, and beside it an author's signed repo that holds the echo example, or
 /// the modules at PATH, published again whenever they change. Behind it is the same pipeline as in production: the
 /// author's DID is resolved, the record proved by its signature, the code matched to its hash; over loopback http.
-/// Everything is forgotten at the end. Calls need no token. Each module is judged as `deploy` and services judge it.
+/// Everything is forgotten at the end. Calls need no token. Each module is judged as `deploy` and services judge it, as
+/// the mode that it looks built for. What functions log, how they fail, and where an output is not what typed clients take
+/// is told on stderr.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -63,8 +67,8 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<()> {
 
     let clock = Clock::system();
     let author = Arc::new(Author::at_port(repo.address().port(), clock.clone())?);
-    let data_dir = temporary_directory()?;
-    let config = config(&public, &author, &args, data_dir.0.clone())?;
+    let data_dir = Scratch::make().context("a directory for the service's data")?;
+    let config = config(&public, &author, &args, data_dir.path().to_owned())?;
     let service = Service::start(&config, clock)?;
 
     let mut modules = Modules::at(args.paths);
@@ -87,7 +91,8 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<()> {
             }
         }
     });
-    server::serve(public, server::router(service), stop).await;
+    let router = server::router(service).layer(axum::middleware::from_fn(guest::tell));
+    server::serve(public, router, stop).await;
     watcher.abort();
     admin.abort();
     repo.abort();
@@ -128,13 +133,14 @@ fn report(author: &Author, found: Result<Module, impl std::fmt::Display>) {
 /// Puts a module into the repo, unless a service would refuse it.
 fn publish(author: &Author, module: Module) -> Option<Published> {
     let bytes = module.wasm.len();
-    if let Err(refusal) = sandbox::judge(Mode::PureV1, &module.wasm) {
+    let mode = wasm::likely_mode(&module.wasm);
+    if let Err(refusal) = sandbox::judge(mode, &module.wasm) {
         eprintln!("not published: {}: {refusal}", module.rkey);
         return None;
     }
-    match author.publish(&module.rkey, Mode::PureV1, module.wasm) {
+    match author.publish(&module.rkey, mode, module.wasm) {
         Ok(published) => {
-            println!("published {}  ({bytes} bytes, record {})", published.uri, published.cid);
+            println!("published {}  ({mode}, {bytes} bytes, record {})", published.uri, published.cid);
             Some(published)
         }
         Err(error) => {
@@ -183,21 +189,4 @@ fn welcome(config: &Config, author: &Author, admin: &Listener, watching: bool) -
     }
     text.push_str("Ctrl-C stops it, and all of it is gone.\n");
     text
-}
-
-/// A directory that goes away with the value.
-struct TemporaryDirectory(PathBuf);
-
-fn temporary_directory() -> anyhow::Result<TemporaryDirectory> {
-    let random = getrandom::u64().context("the machine's random source")?;
-    let path = std::env::temp_dir().join(format!("at-functions-dev-{random:016x}"));
-    std::fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
-    Ok(TemporaryDirectory(path))
-}
-
-impl Drop for TemporaryDirectory {
-    fn drop(&mut self) {
-        // It holds a throw-away key and nothing that anybody will miss.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

@@ -17,6 +17,12 @@ pub(super) fn check(bytes: &[u8], mode: Mode) -> Result<Admitted, InvalidWasm> {
     }
 }
 
+/// The mode that a file looks built for, whether or not services take it as that.
+pub(super) fn likely_mode(bytes: &[u8]) -> Mode {
+    // What speaks for no mode is held against the least of them.
+    sandbox::likely_mode(bytes).unwrap_or(Mode::PureV1)
+}
+
 fn is_wasm_text(bytes: &[u8]) -> bool {
     let start = bytes.trim_ascii_start();
     [&b"(module"[..], b"(component", b";;", b"(;"].iter().any(|prefix| start.starts_with(prefix))
@@ -33,6 +39,13 @@ pub(super) enum InvalidWasm {
     Text,
     #[error("larger than the {} MiB that a service admits: build it with optimisation for size and strip it", MAX_CODE_BYTES >> 20)]
     TooLarge,
+}
+
+impl InvalidWasm {
+    /// Whether the file is no WebAssembly at all that anything could be said of, in whatever mode.
+    pub(super) fn is_no_wasm(&self) -> bool {
+        !matches!(self, InvalidWasm::Refused(refusal) if !matches!(refusal, Refusal::NotWasm | Refusal::Version))
+    }
 }
 
 #[cfg(test)]
@@ -57,7 +70,9 @@ mod tests {
             ("(module (memory i64 1))", "the module uses 64-bit memories, which is not supported"),
         ];
         for (text, start) in cases {
-            let told = check(&wat::parse_str(text).unwrap(), Mode::PureV1).unwrap_err().to_string();
+            let refusal = check(&wat::parse_str(text).unwrap(), Mode::PureV1).unwrap_err();
+            assert!(!refusal.is_no_wasm());
+            let told = refusal.to_string();
             assert!(told.starts_with(start), "{told}");
         }
     }
@@ -76,6 +91,7 @@ mod tests {
             (b"{}", InvalidWasm::Refused(Refusal::NotWasm)),
         ];
         for (bytes, reason) in cases {
+            assert!(reason.is_no_wasm());
             assert_eq!(check(bytes, Mode::PureV1), Err(reason));
         }
     }

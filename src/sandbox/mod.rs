@@ -7,8 +7,8 @@
 //! [`Sandbox`] is the seam: callers hold one of these and do not know whether guests run on threads
 //! of this process ([`ThreadSandbox`]) or behind a wall of their own.
 //!
-//! The way of a run through the files: `admission` judged the module before `thread` compiled it
-//! into an `artifact`; `executor` gives the run its turns on threads of its own, which `ticker` cuts
+//! The way of a run through the files: `admission` judged the module before it was compiled
+//! (`compile`) and loaded (`deserialize`) as an `artifact`; `executor` gives the run its turns on threads of its own, which `ticker` cuts
 //! into slices and `stopwatch` times; `program` speaks the ABI of its mode while `meter` counts its
 //! memory; what it asks of its `host` goes through the `door`; `json` checks what came out.
 
@@ -21,6 +21,10 @@ use crate::lexicon::Mode;
 mod admission;
 mod alarm;
 mod artifact;
+mod compile;
+mod component;
+mod cstr;
+mod deserialize;
 mod door;
 mod engine;
 mod executor;
@@ -28,6 +32,7 @@ mod guest;
 mod host;
 mod job;
 mod json;
+mod linear;
 mod logs;
 mod meter;
 mod outcome;
@@ -36,9 +41,11 @@ mod program;
 mod stopwatch;
 mod thread;
 mod ticker;
+mod wasi;
 
-pub use admission::{Admitted, Bound, ExportKind, MAX_MODULE_BYTES, Refusal};
+pub use admission::{Admitted, Bound, ExportKind, Item, Kind, MAX_MODULE_BYTES, Refusal, ValueType};
 pub use artifact::Artifact;
+pub use compile::Compiled;
 pub use door::{Denied, Door, HostCall, HostReply, Listed, NoDoor};
 pub use engine::StartError;
 pub use job::{Context, Job, Lease, Limits, Owner};
@@ -53,6 +60,17 @@ pub fn judge(mode: Mode, code: &[u8]) -> Result<Admitted, Refusal> {
     admission::admit(mode, code)
 }
 
+/// The mode that a file was most likely built for, by its imports and exports, whether or not it would
+/// pass there; `None` if they speak for none.
+pub fn likely_mode(code: &[u8]) -> Option<Mode> {
+    admission::likely(code)
+}
+
+/// The verdict of every mode on a file, in the order of [`Mode::ALL`].
+pub fn judge_all(code: &[u8]) -> Vec<(Mode, Result<Admitted, Refusal>)> {
+    Mode::ALL.into_iter().map(|mode| (mode, judge(mode, code))).collect()
+}
+
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -60,7 +78,15 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Sandbox: Send + Sync + 'static {
     /// Judges a module by the rules of its mode, and compiles it if it passes. The caller has proved
     /// that the bytes are the ones it asked for.
-    fn compile(&self, mode: Mode, code: Bytes) -> BoxFuture<'static, Result<Artifact, CompileError>>;
+    fn compile(&self, mode: Mode, code: Bytes) -> BoxFuture<'static, Result<Compiled, CompileError>>;
+
+    /// Makes what was compiled ready to run, here or on an earlier day. Takes time in proportion to its
+    /// length, so it is not for async threads.
+    fn install(&self, compiled: &Compiled) -> Result<Artifact, InstallError>;
+
+    /// A number that differs where what was compiled cannot be installed: another version or other
+    /// settings of the engine, another processor.
+    fn fingerprint(&self) -> u64;
 
     /// Runs a guest to its end. Dropping the future stops the guest within two ticks of 1 ms; `lease`
     /// is dropped when nothing of the guest is left, which may be a little later.
@@ -105,6 +131,18 @@ pub enum CompileError {
     /// The module breaks a rule, and always will.
     #[error(transparent)]
     Refused(#[from] Refusal),
+}
+
+/// Why compiled code cannot be run. Says nothing about the module.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InstallError {
+    /// It is not of this engine, or not what it is said to be. The text is for the log.
+    #[error("the compiled code is not of this engine: {0}")]
+    Foreign(String),
+    /// The machine refused something. The text is for the log.
+    #[error("the compiled code could not be loaded: {0}")]
+    Machine(String),
 }
 
 /// Why a run has no outcome. Nothing here is the guest's fault, as far as can be told.
