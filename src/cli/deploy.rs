@@ -17,7 +17,7 @@ use super::record::{self, Code, Draft};
 use super::session::{LoginArgs, Session};
 use super::wasm;
 use crate::clock::Clock;
-use crate::lexicon::{FUNCTION_COLLECTION, FunctionMetadata, Mode, RecordKey};
+use crate::lexicon::{FUNCTION_COLLECTION, FunctionMetadata, Mode, RecordKey, Schema};
 use crate::policy::{MAX_SCOPES, Scope};
 use crate::repo::blob_cid;
 
@@ -76,13 +76,13 @@ pub(super) struct DeployArgs {
     /// The function may read nothing
     #[arg(long, conflicts_with = "allow")]
     allow_none: bool,
-    /// A file with the JSON Schema of the input, for the record. Services of this version check nothing by it
+    /// A file with the JSON Schema of the input: a call whose input does not meet it is refused before it runs
     #[arg(long, value_name = "FILE")]
     input_schema: Option<PathBuf>,
-    /// A file with the JSON Schema of the output, for the record. Services of this version check nothing by it
+    /// A file with the JSON Schema of the output: callers are told where an output does not meet it
     #[arg(long, value_name = "FILE")]
     output_schema: Option<PathBuf>,
-    /// Say in the record that an output must fit its schema. Services of this version do not check it
+    /// Let a run fail whose output does not meet its schema
     #[arg(long, requires = "output_schema")]
     strict_output: bool,
     /// Print JSON: {uri, cid, codeCid, codeSize}
@@ -234,9 +234,12 @@ pub(super) async fn schema(flag: &str, path: Option<&Path>) -> Result<Option<Val
     }
     let schema: Value =
         serde_json::from_slice(&bytes).map_err(|error| wrong(format!("not JSON: {error}")))?;
-    match record::schema_fault(&schema) {
-        Some(fault) => Err(wrong(fault)),
-        None => Ok(Some(schema)),
+    if let Some(fault) = record::schema_fault(&schema) {
+        return Err(wrong(fault));
+    }
+    match Schema::compile(&schema) {
+        Ok(_) => Ok(Some(schema)),
+        Err(error) => Err(wrong(format!("services would refuse it: it {error}"))),
     }
 }
 

@@ -33,7 +33,7 @@ use tokio::sync::Semaphore;
 use crate::clock::Clock;
 use crate::egress::Egress;
 use crate::identity::{Did, Resolver};
-use crate::lexicon::{AtUri, Authority, FUNCTION_COLLECTION, FunctionMetadata, Nsid, RecordKey};
+use crate::lexicon::{AtUri, Authority, FUNCTION_COLLECTION, FunctionMetadata, Nsid, RecordKey, Schemas};
 use crate::repo::{RevFloor, Tid};
 
 pub use blob::Blob;
@@ -53,6 +53,8 @@ const WORKFLOW_COLLECTION: &str = "at.functions.workflow";
 const VERIFYING_AT_ONCE: usize = 8;
 /// Records and pages that are read for guests at the same time. They wait apart from functions.
 const READING_AT_ONCE: usize = 4;
+/// Records whose schemas compile at the same time: others' calls need the cores too.
+const COMPILING_AT_ONCE: usize = 2;
 /// Repos whose revisions are remembered for guests, at some 150 bytes each.
 const MAX_RECENT_REVS: u64 = 100_000;
 
@@ -69,6 +71,8 @@ pub struct Function {
     pub rev: Tid,
     /// What the record says.
     pub metadata: FunctionMetadata,
+    /// The schemas that it names.
+    pub schemas: Schemas,
     /// The length of the proof that it came from, by which the cache weighs it.
     proof_bytes: usize,
 }
@@ -95,6 +99,8 @@ struct Sources {
     verifying: Arc<Semaphore>,
     /// Places for what guests read.
     reading: Arc<Semaphore>,
+    /// Places for schemas that compile.
+    compiling: Arc<Semaphore>,
 }
 
 impl Registry {
@@ -117,6 +123,7 @@ impl Registry {
             clock,
             verifying: Arc::new(Semaphore::new(VERIFYING_AT_ONCE)),
             reading: Arc::new(Semaphore::new(READING_AT_ONCE)),
+            compiling: Arc::new(Semaphore::new(COMPILING_AT_ONCE)),
         };
         Registry {
             sources: Arc::new(sources),

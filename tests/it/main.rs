@@ -19,6 +19,7 @@ mod probe;
 mod reads;
 mod registry;
 mod sandbox;
+mod schemas;
 mod settings;
 mod wit;
 mod world;
