@@ -16,9 +16,11 @@ use crate::sandbox::{Load, Sandbox};
 mod flights;
 mod prepare;
 mod runs;
+mod store;
 
 pub use prepare::{CacheState, Prepare, PrepareError};
 pub use runs::NotRun;
+pub use store::{Flaw, Name, Store, StoreConfig, StoreError, StoreStats};
 
 use prepare::Preparations;
 use runs::Runs;
