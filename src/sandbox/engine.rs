@@ -41,6 +41,9 @@ pub enum StartError {
         /// What the engine says.
         reason: String,
     },
+    /// The compiler does not run on this machine.
+    #[error("cannot set up the compiler: {0}")]
+    Compiler(String),
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -50,6 +53,11 @@ pub enum StartError {
 pub(super) struct Pooled {
     pub(super) engine: Engine,
     pub(super) slots: usize,
+}
+
+/// The engine of compilers: makes what the other one loads, and has no room for instances.
+pub(super) fn for_compiling() -> Result<Engine, StartError> {
+    Engine::new(&code()).map_err(|error| StartError::Compiler(error.root_cause().to_string()))
 }
 
 /// Makes the engine with room for `slots` instances, or for fewer where the address space is short.
@@ -72,6 +80,13 @@ pub(super) fn build(slots: usize) -> Result<Pooled, StartError> {
 }
 
 fn config(slots: u32) -> Config {
+    let mut config = code();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots)));
+    config
+}
+
+/// What compiled code depends on, and what it is compiled and run with in any case.
+fn code() -> Config {
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)
@@ -90,8 +105,7 @@ fn config(slots: u32) -> Config {
         .memory_guaranteed_dense_image_size(DENSE_IMAGE)
         .wasm_backtrace_max_frames(Some(TRAP_FRAMES))
         // Traps name functions, not offsets; without the map artifacts are smaller.
-        .generate_address_map(false)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots)));
+        .generate_address_map(false);
     config
 }
 

@@ -7,8 +7,8 @@
 //! [`Sandbox`] is the seam: callers hold one of these and do not know whether guests run on threads
 //! of this process ([`ThreadSandbox`]) or behind a wall of their own.
 //!
-//! The way of a run through the files: `admission` judged the module before `thread` compiled it
-//! into an `artifact`; `executor` gives the run its turns on threads of its own, which `ticker` cuts
+//! The way of a run through the files: `admission` judged the module before it was compiled
+//! (`compile`) and loaded (`deserialize`) as an `artifact`; `executor` gives the run its turns on threads of its own, which `ticker` cuts
 //! into slices and `stopwatch` times; `program` speaks the ABI of its mode while `meter` counts its
 //! memory; what it asks of its `host` goes through the `door`; `json` checks what came out.
 
@@ -21,6 +21,8 @@ use crate::lexicon::Mode;
 mod admission;
 mod alarm;
 mod artifact;
+mod compile;
+mod deserialize;
 mod door;
 mod engine;
 mod executor;
@@ -39,6 +41,7 @@ mod ticker;
 
 pub use admission::{Admitted, Bound, ExportKind, MAX_MODULE_BYTES, Refusal};
 pub use artifact::Artifact;
+pub use compile::Compiled;
 pub use door::{Denied, Door, HostCall, HostReply, Listed, NoDoor};
 pub use engine::StartError;
 pub use job::{Context, Job, Lease, Limits, Owner};
@@ -60,7 +63,15 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Sandbox: Send + Sync + 'static {
     /// Judges a module by the rules of its mode, and compiles it if it passes. The caller has proved
     /// that the bytes are the ones it asked for.
-    fn compile(&self, mode: Mode, code: Bytes) -> BoxFuture<'static, Result<Artifact, CompileError>>;
+    fn compile(&self, mode: Mode, code: Bytes) -> BoxFuture<'static, Result<Compiled, CompileError>>;
+
+    /// Makes what was compiled ready to run, here or on an earlier day. Takes time in proportion to its
+    /// length, so it is not for async threads.
+    fn install(&self, compiled: &Compiled) -> Result<Artifact, InstallError>;
+
+    /// A number that differs where what was compiled cannot be installed: another version or other
+    /// settings of the engine, another processor.
+    fn fingerprint(&self) -> u64;
 
     /// Runs a guest to its end. Dropping the future stops the guest within two ticks of 1 ms; `lease`
     /// is dropped when nothing of the guest is left, which may be a little later.
@@ -105,6 +116,18 @@ pub enum CompileError {
     /// The module breaks a rule, and always will.
     #[error(transparent)]
     Refused(#[from] Refusal),
+}
+
+/// Why compiled code cannot be run. Says nothing about the module.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InstallError {
+    /// It is not of this engine, or not what it is said to be. The text is for the log.
+    #[error("the compiled code is not of this engine: {0}")]
+    Foreign(String),
+    /// The machine refused something. The text is for the log.
+    #[error("the compiled code could not be loaded: {0}")]
+    Machine(String),
 }
 
 /// Why a run has no outcome. Nothing here is the guest's fault, as far as can be told.

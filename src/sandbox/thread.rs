@@ -12,28 +12,23 @@ use std::thread;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use wasmtime::{Engine, Module};
+use wasmtime::Engine;
 
-use super::admission::{self, Refusal};
 use super::alarm::Alarms;
+use super::compile::{self, Compiled, Compiler};
 use super::executor::{Executor, Handle};
 use super::guest::{self, Control, Ended};
 use super::host::Host;
 use super::pointer::Output;
 use super::program::Program;
 use super::{
-    Artifact, BoxFuture, CompileError, Completion, Job, Lease, Load, Logs, Lost, Outcome, Sandbox,
-    StartError, Usage, engine,
+    Artifact, BoxFuture, CompileError, Completion, InstallError, Job, Lease, Load, Logs, Lost, Outcome,
+    Sandbox, StartError, Usage, deserialize, engine,
 };
 use crate::lexicon::Mode;
 
 /// Modules that may wait for a compiling thread. Callers bound this too; it is a backstop.
 const COMPILES_WAITING: usize = 64;
-/// Artifacts are at most this long, ...
-const MAX_ARTIFACT_BYTES: usize = 64 * 1024 * 1024;
-/// ... and at most this many times their module, beside what any module takes.
-const MAX_ARTIFACT_RATIO: usize = 16;
-const ARTIFACT_BASE_BYTES: usize = 2 * 1024 * 1024;
 
 /// How large a [`ThreadSandbox`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +62,7 @@ pub struct ThreadSandbox {
 struct Compile {
     mode: Mode,
     code: Bytes,
-    answer: oneshot::Sender<Result<Artifact, CompileError>>,
+    answer: oneshot::Sender<Result<Compiled, CompileError>>,
     _counted: Counted,
 }
 
@@ -78,13 +73,14 @@ impl ThreadSandbox {
         let executor = Executor::start(&engine, config.threads)?;
         let (compiles, queue) = mpsc::sync_channel(COMPILES_WAITING);
         let queue = Arc::new(Mutex::new(queue));
+        let compiler = Arc::new(Compiler::new()?);
         for number in 0..config.compile_threads.max(1) {
-            let (engine, queue) = (engine.clone(), Arc::clone(&queue));
+            let (compiler, queue) = (Arc::clone(&compiler), Arc::clone(&queue));
             thread::Builder::new()
                 .name(format!("compile-{number}"))
                 // Cranelift recurses on some inputs.
                 .stack_size(16 * 1024 * 1024)
-                .spawn(move || compile_all(&engine, &queue))?;
+                .spawn(move || compile_all(&compiler, &queue))?;
         }
         let alarms = Alarms::start()?;
         Ok(ThreadSandbox { engine, slots, executor, alarms, compiles, compiling: Arc::default() })
@@ -92,7 +88,7 @@ impl ThreadSandbox {
 }
 
 impl Sandbox for ThreadSandbox {
-    fn compile(&self, mode: Mode, code: Bytes) -> BoxFuture<'static, Result<Artifact, CompileError>> {
+    fn compile(&self, mode: Mode, code: Bytes) -> BoxFuture<'static, Result<Compiled, CompileError>> {
         let (answer, answered) = oneshot::channel();
         let counted = Counted::new(&self.compiling);
         let queued = self.compiles.try_send(Compile { mode, code, answer, _counted: counted });
@@ -105,11 +101,20 @@ impl Sandbox for ThreadSandbox {
         })
     }
 
+    fn install(&self, compiled: &Compiled) -> Result<Artifact, InstallError> {
+        let loaded = load(&self.engine, compiled)?;
+        Ok(Artifact::new(Arc::new(loaded), compiled.code().len()))
+    }
+
+    fn fingerprint(&self) -> u64 {
+        compile::fingerprint(&self.engine)
+    }
+
     fn run(&self, job: Job, lease: Lease) -> BoxFuture<'static, Result<Completion, Lost>> {
-        let Some(compiled) = job.artifact.compiled::<Compiled>() else {
+        let Some(loaded) = job.artifact.compiled::<Loaded>() else {
             return Box::pin(async { Err(Lost::ForeignArtifact) });
         };
-        if let Some(completion) = too_large_to_start(&compiled, &job) {
+        if let Some(completion) = too_large_to_start(&loaded, &job) {
             return Box::pin(async { Ok(completion) });
         }
         let control = Arc::new(Control::new(job.limits.duration, self.executor.closing()));
@@ -117,7 +122,7 @@ impl Sandbox for ThreadSandbox {
         let guest = {
             let (engine, alarms, control) = (self.engine.clone(), self.alarms.clone(), Arc::clone(&control));
             async move {
-                let result = run(&engine, alarms, &compiled, job, &control).await;
+                let result = run(&engine, alarms, &loaded, job, &control).await;
                 drop(lease);
                 // If nobody waits any more, nobody needs it.
                 let _ = answer.send(result);
@@ -176,17 +181,17 @@ impl Drop for Running {
 }
 
 /// What an [`Artifact`] of this sandbox holds.
-struct Compiled {
+struct Loaded {
     program: Program,
     initial_bytes: u64,
 }
 
 /// A function that starts with more memory than its record allows does not start at all.
-fn too_large_to_start(compiled: &Compiled, job: &Job) -> Option<Completion> {
-    (compiled.initial_bytes > job.limits.memory_bytes).then(|| Completion {
+fn too_large_to_start(loaded: &Loaded, job: &Job) -> Option<Completion> {
+    (loaded.initial_bytes > job.limits.memory_bytes).then(|| Completion {
         result: Err(guest::memory_exceeded(
             &job.limits,
-            &format!("it starts with {} KiB", compiled.initial_bytes.div_ceil(1024)),
+            &format!("it starts with {} KiB", loaded.initial_bytes.div_ceil(1024)),
         )),
         wall: std::time::Duration::ZERO,
         usage: Usage { input_bytes: job.input.len() as u64, ..Usage::default() },
@@ -198,14 +203,14 @@ fn too_large_to_start(compiled: &Compiled, job: &Job) -> Option<Completion> {
 async fn run(
     engine: &Engine,
     alarms: Alarms,
-    compiled: &Compiled,
+    loaded: &Loaded,
     job: Job,
     control: &Arc<Control>,
 ) -> Result<Completion, Lost> {
     let Job { input, limits, context, door, .. } = job;
     let host = Host::new(door, context, &limits, Arc::clone(control), alarms);
     let mut store = guest::store(engine, &limits, host, control)?;
-    let ended = compiled.program.run(&mut store, &input, &limits, control).await;
+    let ended = loaded.program.run(&mut store, &input, &limits, control).await;
     let result = finish(ended, control)?;
     let usage = Usage {
         cpu: control.stopwatch.cpu(),
@@ -235,7 +240,7 @@ fn finish(ended: Result<Output, Ended>, control: &Control) -> Result<Result<Outp
     }
 }
 
-fn compile_all(engine: &Engine, queue: &Mutex<mpsc::Receiver<Compile>>) {
+fn compile_all(compiler: &Compiler, queue: &Mutex<mpsc::Receiver<Compile>>) {
     give_way_to_guests();
     loop {
         // The lock is held while waiting: the threads stand in line for the next module.
@@ -244,7 +249,7 @@ fn compile_all(engine: &Engine, queue: &Mutex<mpsc::Receiver<Compile>>) {
         if answer.is_closed() {
             continue;
         }
-        let compiled = catch_unwind(AssertUnwindSafe(|| compile(engine, mode, &code)));
+        let compiled = catch_unwind(AssertUnwindSafe(|| compiler.compile(mode, &code)));
         let result = compiled.unwrap_or_else(|panic| {
             tracing::error!(panic = said(&*panic), "the compiler panicked");
             Err(CompileError::Lost)
@@ -254,28 +259,17 @@ fn compile_all(engine: &Engine, queue: &Mutex<mpsc::Receiver<Compile>>) {
     }
 }
 
-fn compile(engine: &Engine, mode: Mode, code: &[u8]) -> Result<Artifact, CompileError> {
-    let admitted = admission::admit(mode, code)?;
-    let module = Module::from_binary(engine, code).map_err(|error| {
-        if guest::is_the_machines(&error) {
-            tracing::error!(%error, "a module could not be compiled");
-            return CompileError::Lost;
-        }
-        CompileError::Refused(Refusal::Compiler { reason: error.root_cause().to_string() })
-    })?;
-    let image = module.image_range();
-    let bytes = image.end as usize - image.start as usize;
-    if bytes > MAX_ARTIFACT_BYTES || bytes > code.len() * MAX_ARTIFACT_RATIO + ARTIFACT_BASE_BYTES {
-        return Err(Refusal::ArtifactTooLarge { bytes }.into());
-    }
+fn load(engine: &Engine, compiled: &Compiled) -> Result<Loaded, InstallError> {
+    let failed = |error: wasmtime::Error| match guest::is_the_machines(&error) {
+        true => InstallError::Machine(error.to_string()),
+        false => InstallError::Foreign(error.root_cause().to_string()),
+    };
+    let module = deserialize::module(engine, compiled).map_err(failed)?;
     // Here rather than in the first run's time.
-    module.initialize_copy_on_write_image().map_err(|error| {
-        tracing::error!(%error, "cannot make the image of a module's memory");
-        CompileError::Lost
-    })?;
-    let program = Program::core(engine, mode, &module).ok_or(CompileError::Lost)?;
-    let compiled = Compiled { program, initial_bytes: admitted.initial_bytes };
-    Ok(Artifact::new(Arc::new(compiled), bytes))
+    module.initialize_copy_on_write_image().map_err(|error| InstallError::Machine(error.to_string()))?;
+    let program = Program::core(engine, compiled.mode(), &module)
+        .ok_or_else(|| InstallError::Foreign(format!("it is no module of mode {}", compiled.mode())))?;
+    Ok(Loaded { program, initial_bytes: compiled.initial_bytes() })
 }
 
 /// Lowers the priority of this thread. On Linux, niceness is a thread's own; elsewhere it would be

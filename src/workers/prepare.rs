@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::flights::Flights;
 use super::{RETRY_AFTER, Workers, WorkersConfig};
 use crate::lexicon::Mode;
-use crate::sandbox::{Artifact, CompileError, Refusal, Sandbox};
+use crate::sandbox::{Artifact, CompileError, Compiled, Refusal, Sandbox};
 
 /// Refusals that are remembered; each is some hundred bytes.
 const MAX_REFUSALS: u64 = 10_000;
@@ -251,13 +251,32 @@ impl Preparations {
             return known.map_err(Failed::Refused);
         }
         self.compiles_begun.fetch_add(1, Ordering::Relaxed);
-        let compiled = self.sandbox.compile(module.mode, code).await;
-        match &compiled {
-            Ok(artifact) => self.artifacts.insert(module, artifact.clone()),
-            Err(CompileError::Refused(refusal)) => self.refusals.insert(module, refusal.clone()),
-            Err(_) => {}
+        let compiled = match self.sandbox.compile(module.mode, code).await {
+            Ok(compiled) => compiled,
+            Err(error) => {
+                if let CompileError::Refused(refusal) = &error {
+                    self.refusals.insert(module, refusal.clone());
+                }
+                return Err(error.into());
+            }
+        };
+        let artifact = self.install(compiled).await?;
+        self.artifacts.insert(module, artifact.clone());
+        Ok(artifact)
+    }
+
+    async fn install(&self, compiled: Compiled) -> Prepared {
+        let sandbox = Arc::clone(&self.sandbox);
+        let installed = tokio::task::spawn_blocking(move || sandbox.install(&compiled)).await;
+        match installed {
+            Ok(Ok(artifact)) => Ok(artifact),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "compiled code was not installed");
+                Err(Failed::Lost)
+            }
+            // It panicked, which the log has already.
+            Err(_) => Err(Failed::Lost),
         }
-        compiled.map_err(Failed::from)
     }
 
     /// A place among those who prepare, if there is one for this author.

@@ -50,7 +50,8 @@ impl Harness {
     }
 
     fn compile(&self, code: impl Into<Bytes>) -> Result<Artifact, CompileError> {
-        self.runtime.block_on(self.sandbox.compile(Mode::PureV1, code.into()))
+        let compiled = self.runtime.block_on(self.sandbox.compile(Mode::PureV1, code.into()))?;
+        Ok(self.sandbox.install(&compiled).unwrap())
     }
 
     /// Compiles a module in the text format.

@@ -132,6 +132,7 @@ fn closing_the_sandbox_ends_its_runs() {
         Harness::new(ThreadSandboxConfig { threads: 1, compile_threads: 1, slots: 16 });
     let code = wat::parse_str(module("(loop $forever (br $forever)) unreachable")).unwrap();
     let spinner = runtime.block_on(sandbox.compile(Mode::PureV1, code.into())).unwrap();
+    let spinner = sandbox.install(&spinner).unwrap();
     let limits = Limits { duration: Duration::from_secs(60), ..WIDE };
     let runs: Vec<_> =
         (0..3).map(|_| runtime.spawn(sandbox.run(job(&spinner, "{}", limits), Lease::none()))).collect();
