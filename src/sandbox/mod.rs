@@ -39,7 +39,7 @@ mod stopwatch;
 mod thread;
 mod ticker;
 
-pub use admission::{Admitted, Bound, ExportKind, MAX_MODULE_BYTES, Refusal};
+pub use admission::{Admitted, Bound, ExportKind, MAX_MODULE_BYTES, RULES, Refusal};
 pub use artifact::Artifact;
 pub use compile::Compiled;
 pub use door::{Denied, Door, HostCall, HostReply, Listed, NoDoor};

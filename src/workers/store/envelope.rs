@@ -29,11 +29,11 @@ pub(super) struct Opened {
 }
 
 /// The header of an artifact that has this name and was made now.
-pub(super) fn seal(secret: &Secret, name: &Name, made_at: u64, artifact: &[u8]) -> [u8; HEADER_BYTES] {
+pub(super) fn seal(secret: &Secret, name: &Name, made_at: u64, artifact: &[&[u8]]) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     let (mac, time) = header.split_at_mut(MAC_BYTES);
     time.copy_from_slice(&made_at.to_be_bytes());
-    mac.copy_from_slice(&secret.mac(&[LABEL, name.as_bytes(), time, artifact]));
+    mac.copy_from_slice(&secret.mac([LABEL, name.as_bytes(), time].iter().chain(artifact)));
     header
 }
 
@@ -65,7 +65,7 @@ mod tests {
     }
 
     fn file(secret: &Secret, name: &Name, artifact: &[u8]) -> Vec<u8> {
-        [&seal(secret, name, 1_000, artifact)[..], artifact].concat()
+        [&seal(secret, name, 1_000, &[artifact])[..], artifact].concat()
     }
 
     #[test]

@@ -190,21 +190,23 @@ impl Store {
         }
     }
 
-    /// Keeps an artifact, if there is room for it. Where that fails the service goes on without.
-    pub fn save(&self, name: &Name, artifact: &[u8]) {
+    /// Keeps an artifact, given in parts, if there is room for it. Where that fails the service goes on
+    /// without.
+    pub fn save(&self, name: &Name, artifact: &[&[u8]]) {
         self.save_with(name, artifact, &mut |file, bytes| io::Write::write_all(file, bytes));
     }
 
-    fn save_with(&self, name: &Name, artifact: &[u8], write: directory::Write<'_>) {
+    fn save_with(&self, name: &Name, artifact: &[&[u8]], write: directory::Write<'_>) {
         let header = envelope::seal(&self.secret, name, self.clock.unix_seconds(), artifact);
-        let bytes = (header.len() + artifact.len()) as u64;
+        let parts: Vec<&[u8]> = [&header[..]].into_iter().chain(artifact.iter().copied()).collect();
+        let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
         if bytes > self.config.max_bytes.min(MAX_ARTIFACT_BYTES) {
             return;
         }
         let written = self
             .directory
             .has_room(bytes.saturating_add(self.config.keep_free_bytes))
-            .and_then(|()| self.directory.write(&name.file(), &[&header, artifact], write));
+            .and_then(|()| self.directory.write(&name.file(), &parts, write));
         match written {
             Ok(()) => {
                 self.counts.stored.fetch_add(1, Ordering::Relaxed);
@@ -223,9 +225,16 @@ impl Store {
     }
 
     fn sweep(&self, used: &mut Used) {
-        let oldest = self.clock.since_epoch().saturating_sub(self.config.max_age);
-        match sweep::sweep(&self.directory, self.config.max_bytes, oldest) {
-            Ok(bytes) => *used = Used { bytes, writes_since_sweep: 0 },
+        let limits = sweep::Limits {
+            file_bytes: MAX_ARTIFACT_BYTES,
+            bytes: self.config.max_bytes,
+            oldest: self.clock.since_epoch().saturating_sub(self.config.max_age),
+        };
+        match sweep::sweep(&self.directory, &limits) {
+            Ok(swept) => {
+                self.counts.discarded[Flaw::Length as usize].fetch_add(swept.too_long, Ordering::Relaxed);
+                *used = Used { bytes: swept.bytes, writes_since_sweep: 0 };
+            }
             Err(error) => self.tell_once("the directory of compiled modules cannot be tidied", &error),
         }
     }

@@ -5,6 +5,7 @@ use ipld_core::cid::Cid;
 use sha2::{Digest, Sha256};
 
 use crate::lexicon::Mode;
+use crate::sandbox::RULES;
 
 /// How names of artifacts' files end.
 pub(super) const SUFFIX: &str = ".artifact";
@@ -16,11 +17,13 @@ pub struct Name([u8; 32]);
 
 impl Name {
     /// The artifact of the module with this CID, taken for this mode, by the sandbox with this
-    /// fingerprint: its engine, and the rules by which it lets modules in.
+    /// fingerprint, under the rules of admission that there are now.
     pub fn new(module: &Cid, mode: Mode, sandbox: u64) -> Name {
         let mut hash = Sha256::new();
         hash.update(b"at-functions artifact name 1\0");
-        for part in [&module.to_bytes()[..], mode.as_str().as_bytes(), &sandbox.to_be_bytes()] {
+        for part in
+            [&module.to_bytes()[..], mode.as_str().as_bytes(), &sandbox.to_be_bytes(), &RULES.to_be_bytes()]
+        {
             // With its length, so that no part can pass for the end of the one before.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);

@@ -58,9 +58,9 @@ impl Secret {
     }
 
     /// The MAC of these parts, one after the other.
-    pub(super) fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+    pub(super) fn mac<'a>(&self, parts: impl IntoIterator<Item = &'a &'a [u8]>) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.0);
-        parts.iter().for_each(|part| context.update(part));
+        parts.into_iter().for_each(|part| context.update(part));
         let mut mac = [0; 32];
         mac.copy_from_slice(context.sign().as_ref());
         mac

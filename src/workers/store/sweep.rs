@@ -24,10 +24,30 @@ pub(super) fn on_disk(bytes: u64) -> u64 {
     bytes.div_ceil(BLOCK_BYTES).saturating_mul(BLOCK_BYTES)
 }
 
-/// Deletes what is left half written, what was last used before `oldest`, and of the rest, when it is
-/// more than `max_bytes`, what was used longest ago. A tenth more than must be, so that the next file
-/// does not call for the next sweep. Gives what is left, in bytes.
-pub(super) fn sweep(directory: &Directory, max_bytes: u64, oldest: Duration) -> io::Result<u64> {
+/// What may stay.
+pub(super) struct Limits {
+    /// Of one file.
+    pub(super) file_bytes: u64,
+    /// Of all files together.
+    pub(super) bytes: u64,
+    /// When a file was last used, since 1970.
+    pub(super) oldest: Duration,
+}
+
+/// What a sweep left, and what it found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Swept {
+    /// What the files take now.
+    pub(super) bytes: u64,
+    /// Files that were longer than any artifact.
+    pub(super) too_long: u64,
+}
+
+/// Deletes what is left half written, what is too long or too old, and of the rest, when it is too
+/// much, what was used longest ago: a tenth more than must be, so that the next file does not call for
+/// the next sweep.
+pub(super) fn sweep(directory: &Directory, limits: &Limits) -> io::Result<Swept> {
+    let mut swept = Swept::default();
     let mut all = Vec::new();
     for file in directory.names()? {
         if is_unfinished(&file) {
@@ -35,20 +55,27 @@ pub(super) fn sweep(directory: &Directory, max_bytes: u64, oldest: Duration) -> 
                 directory.remove(&file)?;
             }
         } else if name::is_artifact(&file) {
-            all.extend(look_at(directory, file));
+            match look_at(directory, file) {
+                // Before the others are weighed, so that it does not push them out.
+                Some(kept) if kept.bytes > on_disk(limits.file_bytes) => {
+                    directory.remove(&kept.name)?;
+                    swept.too_long += 1;
+                }
+                kept => all.extend(kept),
+            }
         }
     }
     all.sort_by_key(|kept| kept.used);
-    let mut bytes: u64 = all.iter().map(|kept| kept.bytes).sum();
-    let target = if bytes > max_bytes { max_bytes - max_bytes / 10 } else { u64::MAX };
+    swept.bytes = all.iter().map(|kept| kept.bytes).sum();
+    let target = if swept.bytes > limits.bytes { limits.bytes - limits.bytes / 10 } else { u64::MAX };
     for kept in all {
-        if bytes <= target && kept.used >= oldest {
+        if swept.bytes <= target && kept.used >= limits.oldest {
             break;
         }
         directory.remove(&kept.name)?;
-        bytes -= kept.bytes;
+        swept.bytes -= kept.bytes;
     }
-    Ok(bytes)
+    Ok(swept)
 }
 
 fn is_unfinished(file: &str) -> bool {

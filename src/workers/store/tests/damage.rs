@@ -60,15 +60,15 @@ fn a_file_that_is_not_what_was_written_is_deleted_and_never_loaded() {
         }),
         ("of another service", Flaw::Unauthentic, |path| {
             let other = tempfile::tempdir().unwrap();
-            open(other.path()).save(&name(1), &[7; 1_000]);
+            open(other.path()).save(&name(1), &[&[7; 1_000]]);
             fs::copy(file_of(other.path(), &name(1)), path).unwrap();
         }),
     ];
     for (what, flaw, damage) in cases {
         let data = tempfile::tempdir().unwrap();
         let store = open(data.path());
-        store.save(&name(1), &[7; 1_000]);
-        store.save(&name(2), &[8; 1_000]);
+        store.save(&name(1), &[&[7; 1_000]]);
+        store.save(&name(2), &[&[8; 1_000]]);
         let file = file_of(data.path(), &name(1));
         assert_eq!(fs::metadata(&file).unwrap().len(), 1_040);
         damage(&file);
@@ -79,7 +79,7 @@ fn a_file_that_is_not_what_was_written_is_deleted_and_never_loaded() {
         assert!(fs::symlink_metadata(&file).is_err(), "{what} is still there");
         // What is made anew takes its place.
         assert_eq!(store.load(&name(1)), None, "{what}");
-        store.save(&name(1), &[7; 1_000]);
+        store.save(&name(1), &[&[7; 1_000]]);
         assert_eq!(store.load(&name(1)).unwrap(), [7; 1_000][..], "{what}");
         assert_eq!(store.stats().discarded.iter().sum::<u64>(), 1, "{what}");
     }
@@ -90,13 +90,13 @@ fn each_of_many_bits_counts() {
     let data = tempfile::tempdir().unwrap();
     let store = open(data.path());
     let file = file_of(data.path(), &name(1));
-    store.save(&name(1), &[7; 1_000]);
+    store.save(&name(1), &[&[7; 1_000]]);
     let sound = fs::read(&file).unwrap();
     let bits = sound.len() * 8;
     let flips = (0..bits).step_by(97).chain([bits - 1]);
     let mut flipped = 0;
     for bit in flips {
-        store.save(&name(1), &[7; 1_000]);
+        store.save(&name(1), &[&[7; 1_000]]);
         let mut bytes = fs::read(&file).unwrap();
         bytes[bit / 8] ^= 1 << (bit % 8);
         fs::write(&file, bytes).unwrap();
@@ -111,7 +111,7 @@ fn each_of_many_bits_counts() {
 fn somebody_elses_file_is_not_taken() {
     let data = tempfile::tempdir().unwrap();
     let store = open(data.path());
-    store.save(&name(1), b"code");
+    store.save(&name(1), &[b"code"]);
     let file = file_of(data.path(), &name(1));
     match std::os::unix::fs::chown(&file, Some(54_321), None) {
         Ok(()) => {
@@ -130,7 +130,7 @@ fn somebody_elses_file_is_not_taken() {
 #[test]
 fn what_a_rotated_key_authenticated_is_not_taken() {
     let data = tempfile::tempdir().unwrap();
-    open(data.path()).save(&name(1), b"code");
+    open(data.path()).save(&name(1), &[b"code"]);
     fs::remove_file(data.path().join(KEY_FILE)).unwrap();
     let store = open(data.path());
     assert_eq!(store.load(&name(1)), None);
@@ -150,7 +150,7 @@ fn artifacts_have_their_time() {
         let data = tempfile::tempdir().unwrap();
         let (maker, user) = (now(), now());
         maker.advance(made);
-        Store::open(config(data.path()), maker).unwrap().save(&name(1), b"code");
+        Store::open(config(data.path()), maker).unwrap().save(&name(1), &[b"code"]);
         let store = Store::open(config(data.path()), user.clone()).unwrap();
         user.advance(used);
         assert_eq!(store.load(&name(1)).is_some(), sound, "{what}");
@@ -204,7 +204,7 @@ fn a_key_that_is_no_good_is_replaced() {
     ];
     for (what, damage) in cases {
         let data = tempfile::tempdir().unwrap();
-        open(data.path()).save(&name(1), b"code");
+        open(data.path()).save(&name(1), &[b"code"]);
         let before = fs::read(key(&data)).unwrap();
         damage(&key(&data));
         let store = open(data.path());
@@ -212,7 +212,7 @@ fn a_key_that_is_no_good_is_replaced() {
         assert!(after.len() == 32 && after != before, "{what}");
         assert_eq!(mode_of(&key(&data)), 0o600, "{what}");
         assert_eq!(store.load(&name(1)), None, "{what}");
-        store.save(&name(1), b"code");
+        store.save(&name(1), &[b"code"]);
         assert_eq!(open(data.path()).load(&name(1)).unwrap(), "code", "{what}");
     }
     let data = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ fn what_was_used_longest_ago_goes_first_when_there_is_too_much() {
     let limits = StoreConfig { max_bytes: 10 * 4096, ..config(data.path()) };
     let store = Store::open(limits, now()).unwrap();
     for number in 0..10 {
-        store.save(&name(number), &[number; 4_000]);
+        store.save(&name(number), &[&[number; 4_000]]);
         // The kernel marks files in steps of some milliseconds.
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -17,7 +17,7 @@ fn what_was_used_longest_ago_goes_first_when_there_is_too_much() {
         assert!(store.load(&name(used)).is_some());
         std::thread::sleep(Duration::from_millis(20));
     }
-    store.save(&name(10), &[10; 4_000]);
+    store.save(&name(10), &[&[10; 4_000]]);
     let left: Vec<u8> = (0..=10).filter(|number| file_of(data.path(), &name(*number)).exists()).collect();
     // One too many, and a tenth of the room.
     assert_eq!(left, [0, 3, 4, 5, 6, 7, 8, 9, 10]);
@@ -28,7 +28,7 @@ fn what_was_used_longest_ago_goes_first_when_there_is_too_much() {
 fn what_is_too_much_at_the_start_is_deleted_then() {
     let data = tempfile::tempdir().unwrap();
     let store = open(data.path());
-    (0..20).for_each(|number| store.save(&name(number), &[number; 4_000]));
+    (0..20).for_each(|number| store.save(&name(number), &[&[number; 4_000]]));
     assert_eq!(names_in(data.path()).len(), 20);
     let small = StoreConfig { max_bytes: 5 * 4096, ..config(data.path()) };
     let store = Store::open(small.clone(), now()).unwrap();
@@ -44,7 +44,7 @@ fn what_is_too_much_at_the_start_is_deleted_then() {
 fn an_artifact_larger_than_the_whole_store_is_not_kept() {
     let data = tempfile::tempdir().unwrap();
     let store = Store::open(StoreConfig { max_bytes: 8192, ..config(data.path()) }, now()).unwrap();
-    store.save(&name(1), &[0; 8192]);
+    store.save(&name(1), &[&[0; 8192]]);
     assert_eq!(names_in(data.path()), Vec::<String>::new());
     assert_eq!(store.stats(), StoreStats::default());
 }
@@ -71,7 +71,7 @@ fn a_disk_that_takes_nothing_costs_nothing_but_the_cache() {
     let store = open(data.path());
     for round in 1..=3 {
         let mut parts = 0;
-        store.save_with(&name(1), &[7; 1_000], &mut |file, bytes| {
+        store.save_with(&name(1), &[&[7; 1_000]], &mut |file, bytes| {
             parts += 1;
             file.write_all(&bytes[..bytes.len() / 2])?;
             // The header fits, the rest does not.
@@ -80,13 +80,13 @@ fn a_disk_that_takes_nothing_costs_nothing_but_the_cache() {
         assert_eq!(store.stats(), StoreStats { not_stored: round, ..StoreStats::default() });
         assert_eq!(names_in(data.path()), Vec::<String>::new(), "what was half written is gone");
     }
-    store.save(&name(1), b"there is room again");
+    store.save(&name(1), &[b"there is room again"]);
     assert_eq!(store.load(&name(1)).unwrap(), "there is room again");
 
     // A disk that is nearly full is left to what matters more.
     let careful = StoreConfig { keep_free_bytes: u64::MAX / 2, ..config(data.path()) };
     let store = Store::open(careful, now()).unwrap();
-    store.save(&name(2), b"code");
+    store.save(&name(2), &[b"code"]);
     assert_eq!((store.stats().stored, store.stats().not_stored), (0, 1));
     assert_eq!(names_in(data.path()), [name(1).file()]);
     assert!(store.load(&name(1)).is_some());
@@ -96,10 +96,10 @@ fn a_disk_that_takes_nothing_costs_nothing_but_the_cache() {
 fn a_directory_that_is_taken_away_costs_nothing_but_the_cache() {
     let data = tempfile::tempdir().unwrap();
     let store = open(data.path());
-    store.save(&name(1), b"code");
+    store.save(&name(1), &[b"code"]);
     fs::remove_dir_all(data.path().join(DIRECTORY)).unwrap();
     assert_eq!(store.load(&name(1)), None);
-    store.save(&name(1), b"code");
+    store.save(&name(1), &[b"code"]);
     assert_eq!((store.stats().stored, store.stats().not_stored), (1, 1));
 }
 
@@ -123,7 +123,7 @@ fn only_the_first_failure_of_a_disk_is_told() {
     let data = tempfile::tempdir().unwrap();
     let store = open(data.path());
     fs::remove_dir_all(data.path().join(DIRECTORY)).unwrap();
-    (0..5).for_each(|number| store.save(&name(number), b"code"));
+    (0..5).for_each(|number| store.save(&name(number), &[b"code"]));
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     assert_eq!(
         text.matches("compiled modules cannot be kept on disk; going on without").count(),
@@ -131,4 +131,18 @@ fn only_the_first_failure_of_a_disk_is_told() {
         "{text}"
     );
     assert_eq!(store.stats().not_stored, 5);
+}
+
+#[test]
+fn a_file_longer_than_any_artifact_does_not_push_the_others_out() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path());
+    (1..=3).for_each(|number| store.save(&name(number), &[b"code"]));
+    let long = fs::OpenOptions::new().write(true).open(file_of(data.path(), &name(3))).unwrap();
+    long.set_len(1 << 40).unwrap();
+    let store = open(data.path());
+    assert_eq!(store.stats().discarded_for(Flaw::Length), 1);
+    assert_eq!(store.stats().bytes, 2 * 4096);
+    let left = (1..=3).filter(|number| store.load(&name(*number)).is_some()).count();
+    assert_eq!(left, 2);
 }

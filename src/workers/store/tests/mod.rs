@@ -60,7 +60,7 @@ fn what_was_saved_is_loaded_also_after_a_restart() {
     let artifact = b"machine code".repeat(1_000);
     let first = open(data.path());
     assert_eq!(first.load(&name(1)), None);
-    first.save(&name(1), &artifact);
+    first.save(&name(1), &[&artifact]);
     assert_eq!(first.load(&name(1)).unwrap(), artifact);
     let second = open(data.path());
     assert_eq!(second.load(&name(1)).unwrap(), artifact);
@@ -75,7 +75,7 @@ fn all_of_it_is_for_the_services_user_alone() {
     let root = tempfile::tempdir().unwrap();
     let data = root.path().join("data");
     fs::create_dir(&data).unwrap();
-    open(&data).save(&name(1), b"code");
+    open(&data).save(&name(1), &[b"code"]);
     assert_eq!(mode_of(&data.join(DIRECTORY)), 0o700);
     assert_eq!(mode_of(&data.join(KEY_FILE)), 0o600);
     assert_eq!(mode_of(&file_of(&data, &name(1))), 0o600);

@@ -9,7 +9,7 @@ fn many_processes_that_start_at_once_agree_on_one_key() {
         let starts: Vec<_> = (0..8).map(|_| scope.spawn(|| open(data.path()))).collect();
         starts.into_iter().map(|start| start.join().unwrap()).collect()
     });
-    stores[0].save(&name(1), b"code");
+    stores[0].save(&name(1), &[b"code"]);
     assert!(stores.iter().all(|store| store.load(&name(1)).unwrap() == "code"));
     let beside: Vec<_> = fs::read_dir(data.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(beside.len(), 2, "nothing is left beside key and directory: {beside:?}");
@@ -29,7 +29,7 @@ fn two_stores_in_one_directory_never_see_half_a_file() {
             scope.spawn(move || {
                 for round in 0..100u8 {
                     let number = round.wrapping_mul(7).wrapping_add(writer as u8) % 8;
-                    stores[writer % 2].save(&name(number), &artifact(number, writer));
+                    stores[writer % 2].save(&name(number), &[&artifact(number, writer)]);
                     let Some(read) = stores[1 - writer % 2].load(&name((number + 1) % 8)) else { continue };
                     let whole = (0..4).any(|writer| read == artifact((number + 1) % 8, writer));
                     assert!(whole, "{} bytes", read.len());
@@ -64,7 +64,7 @@ const VICTIM: &str = "TEST_OF_A_KILLED_WRITER_IN";
 fn a_writer_that_is_killed_leaves_only_what_the_next_start_cleans_up() {
     if let Some(data_dir) = std::env::var_os(VICTIM) {
         let store = open(Path::new(&data_dir));
-        store.save_with(&name(1), &[7; 100_000], &mut |file, bytes| {
+        store.save_with(&name(1), &[&[7; 100_000]], &mut |file, bytes| {
             file.write_all(bytes)?;
             if bytes.len() == 100_000 {
                 // All is written and nothing is renamed.
@@ -78,7 +78,7 @@ fn a_writer_that_is_killed_leaves_only_what_the_next_start_cleans_up() {
         unreachable!("the writer is killed");
     }
     let data = tempfile::tempdir().unwrap();
-    open(data.path()).save(&name(2), b"code");
+    open(data.path()).save(&name(2), &[b"code"]);
     let test =
         "workers::store::tests::sharing::a_writer_that_is_killed_leaves_only_what_the_next_start_cleans_up";
     let mut victim = Victim(
