@@ -69,7 +69,7 @@ pub struct Settings {
     /// Calls without a token: refused, or allowed for public functions [default: deny]
     #[arg(long, env = "AT_FUNCTIONS_ANONYMOUS", value_name = "RULE")]
     pub anonymous: Option<Anonymous>,
-    /// What functions whose record has no allowedHosts may read [default: any]. No mode of this version reads anything
+    /// What functions whose record has no allowedHosts may read: any public repo, or nothing [default: any]
     #[arg(long, env = "AT_FUNCTIONS_UNDECLARED_READS", value_name = "RULE")]
     pub undeclared_reads: Option<UndeclaredReads>,
     /// Allow private addresses and plain http for outgoing requests: for development and tests only
@@ -170,6 +170,8 @@ pub struct Config {
     pub service_id: ServiceId,
     /// The rule for calls without a token.
     pub anonymous: Anonymous,
+    /// The rule for functions that declare no reads.
+    pub undeclared_reads: UndeclaredReads,
     /// Whether outgoing requests may reach private addresses and use plain http.
     pub allow_private_network: bool,
     /// Threads that run guests.
@@ -268,6 +270,7 @@ impl Config {
                 .transpose()?,
             service_id,
             anonymous: settings.anonymous.unwrap_or_default(),
+            undeclared_reads: settings.undeclared_reads.unwrap_or_default(),
             allow_private_network: settings.allow_private_network.unwrap_or(false),
             guest_threads: settings.guest_threads.unwrap_or(cores),
             memory_budget_bytes: memory_budget_mb * MIB,
@@ -304,13 +307,10 @@ impl Settings {
 
     /// The settings that were given but do nothing in this version, to be told at the start.
     pub fn without_effect(&self) -> Vec<&'static str> {
-        let given = [
-            (
-                self.max_workers.is_some(),
-                "--max-workers (there are no worker processes with --isolation thread)",
-            ),
-            (self.undeclared_reads.is_some(), "--undeclared-reads (no mode of this version reads anything)"),
-        ];
+        let given = [(
+            self.max_workers.is_some(),
+            "--max-workers (there are no worker processes with --isolation thread)",
+        )];
         given.into_iter().filter(|(given, _)| *given).map(|(_, name)| name).collect()
     }
 }

@@ -10,7 +10,8 @@
 //!    registry    at-uri → author DID → PDS → record proof → metadata → wasm blob
 //!    policy      the record's `public`
 //!    workers     admission of the module → compiled artifact
-//!    sandbox     fresh instance → run → outcome
+//!    sandbox     fresh instance → run → outcome; its host calls come back through the door
+//!    door        what a guest asks for → policy: the record's `allowedHosts` → registry: the read
 //!    server      {ok, output | error, ...}, audit line, metrics
 //! ```
 //!
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod dev;
+pub mod door;
 pub mod egress;
 pub mod identity;
 pub mod lexicon;

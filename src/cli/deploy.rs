@@ -8,20 +8,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Tools;
+use super::anatomy::Anatomy;
 use super::client::{Xrpc, host_of};
 use super::error::CliError;
 use super::files;
 use super::locate::NetworkArgs;
 use super::output::{self, Report};
-use super::record::{self, Code, Draft, MAX_ALLOWED};
+use super::record::{self, Code, Draft};
 use super::session::{LoginArgs, Session};
 use super::wasm;
 use crate::clock::Clock;
 use crate::lexicon::{FUNCTION_COLLECTION, FunctionMetadata, Mode, RecordKey};
+use crate::policy::{MAX_SCOPES, Scope};
 use crate::repo::blob_cid;
 
 /// What a PDS that states no limit usually takes.
-const USUAL_BLOB_LIMIT: u64 = 5 * 1024 * 1024;
+pub(super) const USUAL_BLOB_LIMIT: u64 = 5 * 1024 * 1024;
 /// Schemas travel in the record, for which a PDS takes about 150 kB.
 const MAX_SCHEMA_BYTES: u64 = 256 * 1024;
 
@@ -53,9 +55,9 @@ pub(super) struct DeployArgs {
     /// The function's version, by custom a semantic one
     #[arg(long, value_parser = version, default_value = "0.1.0")]
     version: String,
-    /// How the function talks with its host
-    #[arg(long, value_parser = mode, default_value = Mode::PureV1.as_str())]
-    mode: Mode,
+    /// How the function talks with its host [default: by what the file imports and exports]
+    #[arg(long, value_parser = mode)]
+    mode: Option<Mode>,
     /// What the function does, for people
     #[arg(long, value_name = "TEXT", value_parser = description)]
     description: Option<String>,
@@ -69,10 +71,10 @@ pub(super) struct DeployArgs {
     #[arg(long)]
     private: bool,
     /// What the function may read: at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY. May be
-    /// given many times. For the record: no mode of this version reads anything
+    /// given many times; without it, any public repo that the operator lets it
     #[arg(long, value_name = "AT_URI", value_parser = allowed)]
     allow: Vec<String>,
-    /// The function may read nothing. For the record, as with --allow
+    /// The function may read nothing
     #[arg(long, conflicts_with = "allow")]
     allow_none: bool,
     /// A file with the JSON Schema of the input, for the record. Services of this version check nothing by it
@@ -117,26 +119,22 @@ fn rkey(text: &str) -> Result<RecordKey, String> {
     RecordKey::parse(text).map_err(|error| error.to_string())
 }
 
-fn memory() -> impl TypedValueParser<Value = u16> {
+pub(super) fn memory() -> impl TypedValueParser<Value = u16> {
     clap::value_parser!(u16).range(1..=i64::from(FunctionMetadata::MAX_MEMORY_MB))
 }
 
-fn duration() -> impl TypedValueParser<Value = u16> {
+pub(super) fn duration() -> impl TypedValueParser<Value = u16> {
     clap::value_parser!(u16).range(1..=i64::from(FunctionMetadata::MAX_DURATION_MS))
 }
 
-fn mode(text: &str) -> Result<Mode, String> {
+pub(super) fn mode(text: &str) -> Result<Mode, String> {
     let modes = || Mode::ALL.map(Mode::as_str).join(", ");
     Mode::parse(text).ok_or_else(|| format!("there are these modes: {}", modes()))
 }
 
-fn allowed(text: &str) -> Result<String, String> {
-    if record::covers_something(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("expected at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY; this covers nothing"
-            .to_owned())
-    }
+pub(super) fn allowed(text: &str) -> Result<String, String> {
+    // What a service would not take as an entry covers nothing.
+    Scope::parse(text).map(|_| text.to_owned()).map_err(|why| format!("this covers nothing: {why}"))
 }
 
 /// Runs the command.
@@ -146,8 +144,8 @@ pub(super) async fn deploy(tools: &Tools, args: DeployArgs) -> Result<Report, Cl
         Some(rkey) => rkey.clone(),
         None => record::record_key(&args.name).map_err(|why| CliError::setting("--name", why))?,
     };
-    let code = read_code(&args).await?;
-    let draft = draft(&args).await?;
+    let (code, mode) = read_code(&args).await?;
+    let draft = draft(&args, mode).await?;
 
     let session = Session::open(tools, &args.login, &args.network).await?;
     let pds = session.xrpc(&tools.http);
@@ -183,33 +181,34 @@ pub(super) async fn deploy(tools: &Tools, args: DeployArgs) -> Result<Report, Cl
         record: &record,
     };
     let written: Written = pds.procedure("com.atproto.repo.putRecord", put).await?;
-    Ok(report(&args, &code, &written).with_notes(notes))
+    Ok(report(&args, mode, &code, &written).with_notes(notes))
 }
 
 /// Reads the file, no further than the largest code that can be deployed, and judges it as a service
 /// would.
-async fn read_code(args: &DeployArgs) -> Result<Vec<u8>, CliError> {
+async fn read_code(args: &DeployArgs) -> Result<(Vec<u8>, Mode), CliError> {
     let bytes = files::read(&args.file, wasm::MAX_CODE_BYTES).await?;
-    let admitted = wasm::check(&bytes, args.mode)
-        .map_err(|why| CliError::setting(args.file.display().to_string(), why))?;
+    let mode = args.mode.unwrap_or_else(|| Anatomy::of(&bytes).likely_mode());
+    let admitted =
+        wasm::check(&bytes, mode).map_err(|why| CliError::setting(args.file.display().to_string(), why))?;
     let needed = admitted.initial_bytes.div_ceil(1 << 20);
     if needed > u64::from(args.max_memory_mb) {
         let why = format!("the module starts with {needed} MiB of memory, so no run of it would begin");
         return Err(CliError::setting(format!("--max-memory-mb {}", args.max_memory_mb), why));
     }
-    Ok(bytes)
+    Ok((bytes, mode))
 }
 
-async fn draft(args: &DeployArgs) -> Result<Draft, CliError> {
-    if args.allow.len() > MAX_ALLOWED {
-        let why = format!("given {} times, a service considers {MAX_ALLOWED} entries", args.allow.len());
+async fn draft(args: &DeployArgs, mode: Mode) -> Result<Draft, CliError> {
+    if args.allow.len() > MAX_SCOPES {
+        let why = format!("given {} times, a service considers {MAX_SCOPES} entries", args.allow.len());
         return Err(CliError::setting("--allow", why));
     }
     Ok(Draft {
         name: args.name.clone(),
         version: args.version.clone(),
         description: args.description.clone(),
-        mode: args.mode,
+        mode,
         max_memory_mb: args.max_memory_mb,
         max_duration_ms: args.max_duration_ms,
         public: !args.private,
@@ -306,7 +305,7 @@ struct Written {
     cid: String,
 }
 
-fn report(args: &DeployArgs, code: &Code, written: &Written) -> Report {
+fn report(args: &DeployArgs, mode: Mode, code: &Code, written: &Written) -> Report {
     let value = json!({"uri": written.uri, "cid": written.cid, "codeCid": code.cid, "codeSize": code.size});
     Report::json_or(args.json, &value, || {
         let (uri, cid) = (output::printable(&written.uri), output::printable(&written.cid));
@@ -320,6 +319,7 @@ fn report(args: &DeployArgs, code: &Code, written: &Written) -> Report {
                 ["  function".into(), uri.clone()],
                 ["  record".into(), cid.clone()],
                 ["  code".into(), format!("{} ({})", code.cid, output::size(code.size))],
+                ["  mode".into(), mode.to_string()],
             ])
         )
     })
@@ -341,15 +341,17 @@ mod tests {
 
     #[tokio::test]
     async fn the_defaults_are_the_lexicons() {
-        let draft = draft(&args(&[]).unwrap()).await.unwrap();
+        let draft = draft(&args(&[]).unwrap(), Mode::PureV1).await.unwrap();
         assert_eq!((draft.max_memory_mb, draft.max_duration_ms), (32, 100));
-        assert_eq!((draft.version.as_str(), draft.mode, draft.public), ("0.1.0", Mode::PureV1, true));
+        assert_eq!((draft.version.as_str(), draft.public), ("0.1.0", true));
         assert_eq!(draft.allowed_hosts, None);
     }
 
     #[tokio::test]
     async fn what_may_be_read_is_anything_a_list_or_nothing() {
-        let hosts = async |arguments: &[&str]| draft(&args(arguments).unwrap()).await.unwrap().allowed_hosts;
+        let hosts = async |arguments: &[&str]| {
+            draft(&args(arguments).unwrap(), Mode::HostV1).await.unwrap().allowed_hosts
+        };
         assert_eq!(hosts(&["--allow-none"]).await, Some(vec![]));
         assert_eq!(
             hosts(&["--allow", "at://a.com", "--allow", "at://b.com/x.y.z"]).await,
@@ -358,7 +360,7 @@ mod tests {
         let error = args(&["--allow-none", "--allow", "at://a.com"]).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
         let many: Vec<&str> = std::iter::repeat_n(["--allow", "at://a.com"], 65).flatten().collect();
-        assert!(draft(&args(&many).unwrap()).await.is_err());
+        assert!(draft(&args(&many).unwrap(), Mode::HostV1).await.is_err());
     }
 
     #[test]

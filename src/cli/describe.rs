@@ -1,5 +1,7 @@
 //! `describe`: a function's record, proved by its author's signature, in words.
 
+use std::time::Duration;
+
 use atrium_api::com::atproto::sync::get_record::NSID as GET_RECORD;
 use clap::Args;
 use serde_json::{Value, json};
@@ -9,9 +11,13 @@ use super::client::{Xrpc, host_of};
 use super::error::{CliError, Unresolved};
 use super::locate::{self, NetworkArgs};
 use super::output::{self, Report, printable};
-use super::record::{MAX_ALLOWED, covers_something};
-use crate::lexicon::{AtUri, FUNCTION_COLLECTION, FunctionMetadata, InvalidMetadata, Mode};
+use crate::identity::Handle;
+use crate::lexicon::{AtUri, Authority, FUNCTION_COLLECTION, FunctionMetadata, InvalidMetadata, Mode};
+use crate::policy::{InvalidScope, MAX_SCOPES, Scope};
 use crate::repo::{Expected, Tid, ipld_to_json, verify_record};
+
+/// How long the handles in `allowedHosts` are looked up, all together.
+const LOOKING_UP: Duration = Duration::from_secs(10);
 
 /// Show what a function's record says: its mode, limits, code, readers, schemas.
 ///
@@ -33,8 +39,8 @@ pub(super) struct DescribeArgs {
     /// The function: at://AUTHOR/at.functions.metadata/KEY
     #[arg(value_name = "AT_URI", value_parser = function_uri)]
     function: AtUri,
-    /// Print JSON: {uri, cid, rev, verified, invalidFunction, record}; `invalidFunction` is null or says why
-    /// services refuse it
+    /// Print JSON: {uri, cid, rev, verified, invalidFunction, allowedHostsProblems, record}; `invalidFunction`
+    /// is null or says why services refuse it, `allowedHostsProblems` which entries cover nothing: [{entry, why}]
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -65,17 +71,25 @@ struct Proved {
     record: Value,
     /// Why services refuse it, if they do.
     invalid: Option<InvalidMetadata>,
+    /// Handles in `allowedHosts` that lead nowhere.
+    unresolved: Vec<Handle>,
 }
 
 /// Runs the command.
 pub(super) async fn describe(tools: &Tools, args: DescribeArgs) -> Result<Report, CliError> {
-    let proved = fetch(tools, &args.network, &args.function).await?;
+    let mut proved = fetch(tools, &args.network, &args.function).await?;
+    proved.unresolved = unresolved(tools, &args.network, &proved.record).await;
+    let problems: Vec<_> = entries(&proved)
+        .into_iter()
+        .filter_map(|(entry, why)| Some(json!({ "entry": entry, "why": why? })))
+        .collect();
     let value = json!({
         "uri": proved.uri,
         "cid": proved.cid,
         "rev": proved.rev.to_string(),
         "verified": true,
         "invalidFunction": proved.invalid.as_ref().map(ToString::to_string),
+        "allowedHostsProblems": problems,
         "record": proved.record,
     });
     Ok(Report::json_or(args.json, &value, || text(&proved)))
@@ -111,7 +125,37 @@ async fn fetch(tools: &Tools, at: &NetworkArgs, function: &AtUri) -> Result<Prov
         rev: proof.rev,
         invalid: FunctionMetadata::from_record(&record.value).err(),
         record: ipld_to_json(&record.value),
+        unresolved: Vec::new(),
     })
+}
+
+/// The handles among the entries that a service would find to lead nowhere. What is not known in time
+/// is not said.
+async fn unresolved(tools: &Tools, at: &NetworkArgs, record: &Value) -> Vec<Handle> {
+    let mut handles: Vec<Handle> = Vec::new();
+    let entries = record["allowedHosts"].as_array().into_iter().flatten().take(MAX_SCOPES);
+    for scope in entries.filter_map(Value::as_str).filter_map(|entry| Scope::parse(entry).ok()) {
+        if let Authority::Handle(handle) = scope.repo()
+            && !handles.contains(handle)
+        {
+            handles.push(handle.clone());
+        }
+    }
+    let mut unresolved = Vec::new();
+    let looking_up = async {
+        for handle in handles {
+            let owner = locate::account(tools, at, &Authority::Handle(handle.clone())).await;
+            if matches!(
+                owner,
+                Err(CliError::Unresolved { why: Unresolved::Handle | Unresolved::HandleMismatch(_), .. })
+            ) {
+                unresolved.push(handle);
+            }
+        }
+    };
+    // Those that were found by then are told.
+    let _ = tokio::time::timeout(LOOKING_UP, looking_up).await;
+    unresolved
 }
 
 fn text(proved: &Proved) -> String {
@@ -134,7 +178,7 @@ fn text(proved: &Proved) -> String {
     row("memory", Some(limit(record, "maxMemoryMb", FunctionMetadata::DEFAULT_MEMORY_MB, "MiB")));
     row("time", Some(limit(record, "maxDurationMs", FunctionMetadata::DEFAULT_DURATION_MS, "ms")));
     row("callers", Some(callers(record).to_owned()));
-    for line in readable(record) {
+    for line in readable(proved) {
         row("may read", Some(line));
     }
     row("runs", proved.invalid.as_ref().map(|why| format!("no. InvalidFunction: {why}")));
@@ -189,53 +233,83 @@ fn callers(record: &Value) -> &'static str {
 }
 
 /// What the function may read, a line each.
-fn readable(record: &Value) -> Vec<String> {
-    // The only mode of this version, and it has no host calls.
-    const NONE: &str = "nothing: pure-v1 functions make no host calls";
-    let Some(entries) = record.get("allowedHosts") else {
-        return vec![NONE.to_owned()];
-    };
-    match entries.as_array().map(Vec::as_slice) {
-        None => vec!["`allowedHosts` is no list: it cannot run".to_owned()],
-        Some([]) => vec!["nothing".to_owned()],
-        Some(entries) => {
-            let lines = entries.iter().take(MAX_ALLOWED).map(|entry| match entry.as_str() {
-                Some(entry) if covers_something(entry) => entry.to_owned(),
-                Some(entry) => {
-                    format!("{entry} (covers nothing: not an at-uri of a repo, collection or record)")
-                }
-                None => format!("{entry} (covers nothing: not text)"),
+fn readable(proved: &Proved) -> Vec<String> {
+    let record = &proved.record;
+    let mode = record["mode"].as_str().and_then(Mode::parse);
+    if let Some(mode) = mode.filter(|mode| !mode.has_host_calls()) {
+        let unused =
+            if record.get("allowedHosts").is_some() { "; its allowedHosts mean nothing" } else { "" };
+        return vec![format!("nothing: {mode} functions make no host calls{unused}")];
+    }
+    match record.get("allowedHosts").map(Value::as_array) {
+        None => vec!["any public repo, unless the service's operator says otherwise".to_owned()],
+        Some(None) => vec!["`allowedHosts` is no list: it cannot run".to_owned()],
+        Some(Some(entries)) if entries.is_empty() => vec!["nothing".to_owned()],
+        Some(Some(all)) => {
+            let considered = entries(proved).into_iter().take(MAX_SCOPES);
+            let lines = considered.map(|(entry, why)| match why {
+                None => entry,
+                Some(why) => format!("{entry} (covers nothing: {why})"),
             });
-            let more = entries.len().saturating_sub(MAX_ALLOWED);
+            let more = all.len().saturating_sub(MAX_SCOPES);
             lines.chain((more > 0).then(|| format!("({more} more, which no service considers)"))).collect()
         }
     }
+}
+
+/// The entries of `allowedHosts`, each with why it covers nothing, if it does.
+fn entries(proved: &Proved) -> Vec<(String, Option<String>)> {
+    let entries = proved.record["allowedHosts"].as_array().into_iter().flatten();
+    let judged = entries.enumerate().map(|(index, entry)| {
+        let Some(text) = entry.as_str() else { return (entry.to_string(), Some("not text".to_owned())) };
+        let why = match Scope::parse(text) {
+            _ if index >= MAX_SCOPES => Some(InvalidScope::NotConsidered.to_string()),
+            Err(why) => Some(why.to_string()),
+            Ok(scope) => match scope.repo() {
+                Authority::Handle(handle) if proved.unresolved.contains(handle) => {
+                    Some("the handle does not resolve".to_owned())
+                }
+                _ => None,
+            },
+        };
+        (text.to_owned(), why)
+    });
+    judged.collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn described(record: Value) -> String {
-        text(&Proved {
+    fn proved(record: Value) -> Proved {
+        Proved {
             uri: "at://did:web:a.com/at.functions.metadata/k".into(),
             cid: "bafyrec".into(),
             rev: Tid::parse("3kczqm6lnjk2c").unwrap(),
             invalid: FunctionMetadata::from_record(&crate::repo::json_to_ipld(&record).unwrap()).err(),
             record,
-        })
+            unresolved: vec![Handle::parse("gone.com").unwrap()],
+        }
+    }
+
+    fn described(record: Value) -> String {
+        text(&proved(record))
+    }
+
+    fn readable(record: Value) -> Vec<String> {
+        super::readable(&proved(record))
     }
 
     #[test]
     fn a_record_is_told_in_words() {
         let record = json!({
-            "$type": "at.functions.metadata", "name": "echo", "version": "1.0.0", "updatedAt": "then", "mode": "pure-v1",
+            "$type": "at.functions.metadata", "name": "echo", "version": "1.0.0", "updatedAt": "then", "mode": "host-v1",
             "description": "two\nlines",
             "code": {
                 "$type": "blob", "mimeType": "application/wasm", "size": 2048,
                 "ref": {"$link": "bafkreidakqso2hrcofdqrzxmlr2hf7oxba57lsdgdamprna3ffjyappiha"},
             },
-            "maxMemoryMb": 64, "public": false, "allowedHosts": ["at://b.com", "https://c.com"],
+            "maxMemoryMb": 64, "public": false, "allowedHosts": ["at://b.com", "https://c.com", "at://gone.com/a.b.c"],
             "outputSchema": {"type": "string"}, "strictOutput": true,
         });
         let expected = "\
@@ -247,12 +321,13 @@ at://did:web:a.com/at.functions.metadata/k
   record       bafyrec
   verified     by the author's signature, rev 3kczqm6lnjk2c
   code         bafkreidakqso2hrcofdqrzxmlr2hf7oxba57lsdgdamprna3ffjyappiha (2.0 KiB)
-  mode         pure-v1
+  mode         host-v1
   memory       64 MiB
   time         100 ms (default)
   callers      the author alone
   may read     at://b.com
-  may read     https://c.com (covers nothing: not an at-uri of a repo, collection or record)
+  may read     https://c.com (covers nothing: an at-uri starts with at://)
+  may read     at://gone.com/a.b.c (covers nothing: the handle does not resolve)
   output schema (strictOutput; services of this version do not check it)
 {
   \"type\": \"string\"
@@ -287,11 +362,22 @@ at://did:web:a.com/at.functions.metadata/k
     }
 
     #[test]
-    fn entries_beyond_those_considered_are_counted() {
-        let lines = readable(&json!({"allowedHosts": vec!["at://a.com"; 70]}));
+    fn what_may_be_read_depends_on_mode_and_entries() {
+        let host = |allowed: Value| readable(json!({"mode": "host-v1", "allowedHosts": allowed}));
+        let lines = host(json!(vec!["at://a.com"; 66]));
         assert_eq!(lines.len(), 65);
-        assert_eq!(lines[64], "(6 more, which no service considers)");
-        assert_eq!(readable(&json!({"allowedHosts": []})), ["nothing"]);
-        assert_eq!(readable(&json!({})), ["nothing: pure-v1 functions make no host calls"]);
+        assert_eq!(lines[63], "at://a.com");
+        assert_eq!(lines[64], "(2 more, which no service considers)");
+        assert_eq!(host(json!([])), ["nothing"]);
+        assert_eq!(host(json!([7])), ["7 (covers nothing: not text)"]);
+        assert_eq!(
+            readable(json!({"mode": "component-v1"})),
+            ["any public repo, unless the service's operator says otherwise"]
+        );
+        assert_eq!(readable(json!({"mode": "pure-v1"})), ["nothing: pure-v1 functions make no host calls"]);
+        assert_eq!(
+            readable(json!({"mode": "wasi-v1", "allowedHosts": ["at://a.com"]})),
+            ["nothing: wasi-v1 functions make no host calls; its allowedHosts mean nothing"]
+        );
     }
 }

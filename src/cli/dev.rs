@@ -11,11 +11,12 @@ use url::Url;
 use crate::clock::Clock;
 use crate::config::{Anonymous, Config, Settings};
 use crate::dev::{Author, Module, Modules, Published, host_router};
-use crate::lexicon::Mode;
 use crate::sandbox;
 use crate::server::{self, Admin, Listener, Service};
 use crate::telemetry;
 
+use super::anatomy::Anatomy;
+use super::guest;
 use super::serve::stop_signal;
 
 /// How often the files are looked at.
@@ -28,7 +29,9 @@ const RECORD_TTL: Duration = Duration::from_millis(300);
 /// Starts the service with an identity of its own, and beside it an author's signed repo that holds the echo example, or
 /// the modules at PATH, published again whenever they change. Behind it is the same pipeline as in production: the
 /// author's DID is resolved, the record proved by its signature, the code matched to its hash; over loopback http.
-/// Everything is forgotten at the end. Calls need no token. Each module is judged as `deploy` and services judge it.
+/// Everything is forgotten at the end. Calls need no token. Each module is judged as `deploy` and services judge it, as
+/// the mode that it looks built for. What functions log, how they fail, and where an output is not what typed clients take
+/// is told on stderr.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -87,7 +90,8 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<()> {
             }
         }
     });
-    server::serve(public, server::router(service), stop).await;
+    let router = server::router(service).layer(axum::middleware::from_fn(guest::tell));
+    server::serve(public, router, stop).await;
     watcher.abort();
     admin.abort();
     repo.abort();
@@ -130,13 +134,14 @@ fn report(author: &Author, found: Result<Module, impl std::fmt::Display>) {
 /// Puts a module into the repo, unless a service would refuse it.
 fn publish(author: &Author, module: Module) -> Option<Published> {
     let bytes = module.wasm.len();
-    if let Err(refusal) = sandbox::judge(Mode::PureV1, &module.wasm) {
+    let mode = Anatomy::of(&module.wasm).likely_mode();
+    if let Err(refusal) = sandbox::judge(mode, &module.wasm) {
         eprintln!("not published: {}: {refusal}", module.rkey);
         return None;
     }
-    match author.publish(&module.rkey, Mode::PureV1, module.wasm) {
+    match author.publish(&module.rkey, mode, module.wasm) {
         Ok(published) => {
-            println!("published {}  ({bytes} bytes, record {})", published.uri, published.cid);
+            println!("published {}  ({mode}, {bytes} bytes, record {})", published.uri, published.cid);
             Some(published)
         }
         Err(error) => {

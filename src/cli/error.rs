@@ -33,6 +33,9 @@ pub(super) enum CliError {
     /// A server answered with an error of its own.
     #[error("{0}")]
     Refused(#[from] Refusal),
+    /// Guests cannot be compiled or run on this machine.
+    #[error("cannot run functions here: {0}")]
+    Sandbox(String),
     /// The runtime could not be started.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
@@ -129,7 +132,10 @@ impl CliError {
             | CliError::Unresolved { .. } => Exit::Refused,
             CliError::File { .. } | CliError::Key(_) | CliError::Setting { .. } => Exit::Usage,
             CliError::Refused(refusal) => refusal.exit(),
-            CliError::Runtime(_) | CliError::Unreachable { .. } | CliError::Unusable { .. } => Exit::Network,
+            CliError::Runtime(_)
+            | CliError::Sandbox(_)
+            | CliError::Unreachable { .. }
+            | CliError::Unusable { .. } => Exit::Network,
         }
     }
 

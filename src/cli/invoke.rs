@@ -133,7 +133,7 @@ pub(super) async fn invoke(tools: &Tools, args: InvokeArgs) -> Result<Report, Cl
 }
 
 /// The input as JSON text.
-async fn input(given: &str) -> Result<Box<RawValue>, CliError> {
+pub(super) async fn input(given: &str) -> Result<Box<RawValue>, CliError> {
     let (what, text) = match given.strip_prefix('@') {
         Some(path) => (format!("--input {given}"), files::read(Path::new(path), MAX_INPUT_BYTES).await?),
         None if given == STDIN => ("stdin".to_owned(), files::read(Path::new(STDIN), MAX_INPUT_BYTES).await?),

@@ -20,6 +20,8 @@ Exit codes:
 }
 
 mod advice;
+mod anatomy;
+mod check;
 mod client;
 mod delete;
 mod deploy;
@@ -29,12 +31,15 @@ mod did;
 mod did_check;
 mod error;
 mod files;
+mod guest;
 mod health;
 mod invoke;
 mod list;
+mod local;
 mod locate;
 mod output;
 mod record;
+mod run;
 mod serve;
 mod session;
 mod verdict;
@@ -49,7 +54,7 @@ use self::error::CliError;
 use self::output::{Exit, Report};
 use crate::clock::Clock;
 
-/// Functions that live in AT Protocol repos: deploy, call and look at them.
+/// Functions that live in AT Protocol repos: try, deploy, call and look at them.
 #[derive(Parser)]
 #[command(
     name = "at-functions",
@@ -64,6 +69,7 @@ Examples:
   export AT_FUNCTIONS_SERVICE=did:web:functions.example.com#at_functions
   at-functions deploy echo.wasm --name echo --password-file app-password
   at-functions list
+  at-functions run echo.wasm --input '{\"a\": 1}'
   at-functions invoke at://alice.example.com/at.functions.metadata/echo --input '{\"a\": 1}'
 
 Credentials: a handle and an app password (Settings, App Passwords). The password comes from
@@ -89,6 +95,8 @@ enum Command {
     List(Box<list::ListArgs>),
     Describe(Box<describe::DescribeArgs>),
     Delete(Box<delete::DeleteArgs>),
+    Check(Box<check::CheckArgs>),
+    Run(Box<run::RunArgs>),
     Health(health::HealthArgs),
     Did(Box<did::DidArgs>),
 }
@@ -155,6 +163,8 @@ async fn run(command: Command) -> Result<Report, CliError> {
         Command::List(args) => list::list(&tools, *args).await,
         Command::Describe(args) => describe::describe(&tools, *args).await,
         Command::Delete(args) => delete::delete(&tools, *args).await,
+        Command::Check(args) => check::check(*args).await,
+        Command::Run(args) => run::run(*args).await,
         Command::Did(args) => did::did(&tools, *args).await,
     }
 }

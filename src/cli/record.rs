@@ -5,10 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::lexicon::{Authority, FUNCTION_COLLECTION, Mode, Nsid, RecordKey};
-
-/// Entries of `allowedHosts` that a service considers.
-pub(super) const MAX_ALLOWED: usize = 64;
+use crate::lexicon::{FUNCTION_COLLECTION, Mode, RecordKey};
 
 /// The whole numbers that JSON carries between all implementations.
 const MAX_INTEGER: f64 = 9_007_199_254_740_991.0;
@@ -83,20 +80,6 @@ fn slug(name: &str) -> String {
     let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let slug = words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-");
     if slug.is_empty() { "my-function".to_owned() } else { slug }
-}
-
-/// Whether an entry of `allowedHosts` covers anything: `at://REPO`, `at://REPO/COLLECTION` or
-/// `at://REPO/COLLECTION/RKEY`.
-pub(super) fn covers_something(entry: &str) -> bool {
-    let Some(rest) = entry.strip_prefix("at://") else { return false };
-    let segments: Vec<&str> = rest.split('/').collect();
-    let repo = Authority::parse(segments[0]).is_ok();
-    match segments[1..] {
-        [] => repo,
-        [collection] => repo && Nsid::parse(collection).is_ok(),
-        [collection, rkey] => repo && Nsid::parse(collection).is_ok() && RecordKey::parse(rkey).is_ok(),
-        _ => false,
-    }
 }
 
 /// Where a JSON Schema cannot stand in a record, and why: a path such as `/properties/a`.
@@ -241,29 +224,6 @@ mod tests {
         ] {
             let error = record_key(name).unwrap_err();
             assert!(error.ends_with(suggestion), "{error}");
-        }
-    }
-
-    #[test]
-    fn entries_that_cover_nothing_are_known() {
-        for entry in [
-            "at://alice.example.com",
-            "at://did:plc:ewvi7nxzyoun6zhxrhs64oiz/app.bsky.feed.post",
-            "at://did:web:a.com/app.bsky.feed.post/3k",
-        ] {
-            assert!(covers_something(entry), "{entry}");
-        }
-        for entry in [
-            "",
-            "at://",
-            "at:///",
-            "https://a.com",
-            "at://a.com/",
-            "at://a.com/post",
-            "at://a.com/a.b.c/k/",
-            "at://a.com/*",
-        ] {
-            assert!(!covers_something(entry), "{entry}");
         }
     }
 

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::advice;
 use super::error::{CliError, Refusal, shown};
+use super::guest;
 use super::output::{self, Exit, Report, failure};
 
 /// The answer, of success, of a failed run, or of a refusal (`{error, message}`, with no `ok` when a
@@ -32,6 +33,10 @@ struct Answer {
     usage: Value,
     #[serde(default)]
     output_schema_mismatch: Value,
+    #[serde(default)]
+    logs: Value,
+    #[serde(default)]
+    logs_cut: Value,
 }
 
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
@@ -64,7 +69,7 @@ fn with_raw(json: bool, body: Vec<u8>, verdict: Report) -> Report {
 }
 
 fn success(answer: &Answer) -> Report {
-    let mut notes = cost(answer);
+    let mut notes = with_log(answer, cost(answer));
     if let Some(path) = answer.output_schema_mismatch.as_str() {
         notes.push_str(&format!(
             "\nnote: the output does not fit the function's outputSchema, at {}",
@@ -79,7 +84,18 @@ fn failed_run(answer: &Answer) -> Report {
     let outcome = answer.outcome.as_str().unwrap_or_default();
     let error = answer.error.as_str().unwrap_or("no reason given");
     let told = failure(&format!("{}: {}", shown(outcome), shown(error)), advice::for_outcome(outcome));
-    Report { text: Vec::new(), notes: format!("{told}\n{}", cost(answer)), exit: Exit::Refused }
+    Report {
+        text: Vec::new(),
+        notes: with_log(answer, format!("{told}\n{}", cost(answer))),
+        exit: Exit::Refused,
+    }
+}
+
+/// Notes, and below them what the function logged, which a service tells its author.
+fn with_log(answer: &Answer, notes: String) -> String {
+    let log = guest::answered_log(&answer.logs, &answer.logs_cut);
+    let all = std::iter::once(notes).filter(|notes| !notes.is_empty()).chain(log);
+    all.collect::<Vec<_>>().join("\n")
 }
 
 fn refusal(host: &str, status: u16, answer: &Answer) -> Report {
@@ -145,6 +161,17 @@ mod tests {
         let (text, notes, exit) = judged(200, r#"{"ok":true,"output":1,"outputSchemaMismatch":"/a"}"#);
         assert_eq!((text.as_str(), exit), ("1", Exit::Done));
         assert!(notes.contains("does not fit the function's outputSchema, at /a"), "{notes}");
+    }
+
+    #[test]
+    fn the_log_that_a_service_gives_an_author_is_told() {
+        let log = r#""logs":[{"level":"info","message":"one\u001b"},{"level":"debug","message":"two"}]"#;
+        let (text, notes, _) = judged(200, &format!(r#"{{"ok":true,"output":1,"durationMs":3,{log}}}"#));
+        assert_eq!((text.as_str(), notes.as_str()), ("1", "3 ms\nlog info: one\\u{1b}\nlog debug: two"));
+        let failed = format!(r#"{{"ok":false,"outcome":"guestError","error":"no",{log},"logsCut":true}}"#);
+        let (_, notes, exit) = judged(200, &failed);
+        assert!(notes.ends_with("log debug: two\nlog: there was more than there is room for"), "{notes}");
+        assert_eq!(exit, Exit::Refused);
     }
 
     #[test]

@@ -35,6 +35,13 @@ pub(super) enum InvalidWasm {
     TooLarge,
 }
 
+impl InvalidWasm {
+    /// Whether the file is no WebAssembly at all that anything could be said of, in whatever mode.
+    pub(super) fn is_no_wasm(&self) -> bool {
+        !matches!(self, InvalidWasm::Refused(refusal) if !matches!(refusal, Refusal::NotWasm | Refusal::Version))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,7 +64,9 @@ mod tests {
             ("(module (memory i64 1))", "the module uses 64-bit memories, which is not supported"),
         ];
         for (text, start) in cases {
-            let told = check(&wat::parse_str(text).unwrap(), Mode::PureV1).unwrap_err().to_string();
+            let refusal = check(&wat::parse_str(text).unwrap(), Mode::PureV1).unwrap_err();
+            assert!(!refusal.is_no_wasm());
+            let told = refusal.to_string();
             assert!(told.starts_with(start), "{told}");
         }
     }
@@ -76,6 +85,7 @@ mod tests {
             (b"{}", InvalidWasm::Refused(Refusal::NotWasm)),
         ];
         for (bytes, reason) in cases {
+            assert!(reason.is_no_wasm());
             assert_eq!(check(bytes, Mode::PureV1), Err(reason));
         }
     }

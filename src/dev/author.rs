@@ -130,7 +130,17 @@ impl Author {
         record: &Value,
         blobs: impl IntoIterator<Item = Bytes>,
     ) -> Result<Published, AuthorError> {
-        let collection = function_collection();
+        self.put_into(function_collection(), rkey, record, blobs)
+    }
+
+    /// Puts any record at `rkey` of any collection, and the blobs that it names.
+    pub fn put_into(
+        &self,
+        collection: Nsid,
+        rkey: &RecordKey,
+        record: &Value,
+        blobs: impl IntoIterator<Item = Bytes>,
+    ) -> Result<Published, AuthorError> {
         let ipld = json_to_ipld(record).map_err(|error| AuthorError::Record(error.to_string()))?;
         let code = record["code"]["ref"]["$link"].as_str().and_then(|text| Cid::try_from(text).ok());
         let mut contents = self.contents();

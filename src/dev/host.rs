@@ -16,6 +16,9 @@ use crate::repo::ipld_to_json;
 
 use super::author::{Author, HANDLE};
 
+/// Records of a page where nobody says how many (lexicon `com.atproto.repo.listRecords`).
+const DEFAULT_PAGE: usize = 50;
+
 type Params = Query<HashMap<String, String>>;
 
 /// Everything that the embedded repo answers. It also stands in for the PLC directory (which knows
@@ -82,12 +85,20 @@ async fn records(State(author): State<Arc<Author>>, params: Params) -> Response 
     let Some(collection) = collection.filter(|_| is_author(&author, params.get("repo"))) else {
         return unknown_repo();
     };
+    let limit = params.get("limit").and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_PAGE);
     let listed = author.contents().repository.list(&collection);
-    let entries: Vec<_> = listed
+    let after = |key: &RecordKey| params.get("cursor").is_none_or(|cursor| key.as_str() > cursor.as_str());
+    let mut rest = listed.iter().filter(|(key, _, _)| after(key));
+    let page: Vec<_> = rest.by_ref().take(limit).collect();
+    let entries: Vec<_> = page
         .iter()
         .map(|(key, cid, value)| entry(&author, &collection, key, cid, &ipld_to_json(value)))
         .collect();
-    json_answer(&json!({ "records": entries }))
+    let last = page.last().filter(|_| rest.next().is_some());
+    match last {
+        Some((key, _, _)) => json_answer(&json!({ "records": entries, "cursor": key.as_str() })),
+        None => json_answer(&json!({ "records": entries })),
+    }
 }
 
 fn entry(author: &Author, collection: &Nsid, rkey: &RecordKey, cid: &Cid, value: &Value) -> Value {

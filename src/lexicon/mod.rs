@@ -4,6 +4,7 @@
 //! Never: reach the network, or take a field's word for what only a signature or hash can prove.
 
 mod at_uri;
+pub mod data_model;
 mod metadata;
 mod mode;
 

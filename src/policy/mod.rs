@@ -4,11 +4,15 @@
 //! Never: widen what the record's author allowed.
 //!
 //! The checks stand in the order in which they are made: who calls, before anything is fetched for
-//! them; then what is called, once its record is proved.
+//! them; then what is called, once its record is proved; then, at each host call, what it reads (`reads`).
+
+mod reads;
 
 use crate::auth::CallerDid;
 use crate::config::Anonymous;
 use crate::registry::Function;
+
+pub use reads::{InvalidScope, MAX_SCOPES, NotAllowed, Read, Reads, Scope, judged};
 
 /// Somebody who calls.
 #[derive(Clone, Debug, PartialEq, Eq)]

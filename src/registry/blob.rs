@@ -1,79 +1,79 @@
-//! A function's code, fetched from its author's PDS and matched against the CID in the record.
+//! Blobs, fetched from the PDS of the account that has them and matched against their CID.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ipld_core::cid::Cid;
 
-use crate::egress::{Get, Redirects};
-use crate::identity::{Did, DidDocument};
+use crate::egress::{Redirects, Response};
 use crate::lexicon::CodeRef;
 use crate::repo::blob_cid;
 
 use super::error::Unproved;
-use super::record::refusal;
-use super::{RegistryError, Sources};
+use super::home::{self, Errand, Question};
+use super::{Missing, RegistryError, Sources};
 
-/// The largest module that is fetched: the sandbox admits no larger one.
-pub(super) const MAX_CODE_BYTES: usize = 10 * 1024 * 1024;
+/// The largest blob that is fetched: the sandbox admits no larger module, and no guest gets more.
+const MAX_BLOB_BYTES: usize = 10 * 1024 * 1024;
 /// How long a PDS has to send it.
 const TIMEOUT: Duration = Duration::from_secs(6);
 /// PDSes that keep blobs elsewhere redirect there; each hop is checked as the first address is.
 const REDIRECTS: u8 = 3;
+/// A type and a subtype have at most 127 characters each (RFC 6838 section 4.2).
+const MAX_MIME_BYTES: usize = 127 + 1 + 127;
 
-/// Fetches the blob from where the author's document says, asking for the document once more where
-/// the author may have moved.
-pub(super) async fn fetch(sources: Arc<Sources>, author: Did, code: Cid) -> Result<Bytes, RegistryError> {
-    let document = sources.resolver.document(&author).await.map_err(RegistryError::of_author)?;
-    match fetch_from(&sources, &document, &author, &code).await {
-        Err(error) if error.may_mean_moved() => {
-            let renewed = sources.resolver.refresh(&author).await.map_err(RegistryError::of_author)?;
-            if renewed.pds == document.pds {
-                return Err(error);
+/// Bytes that hash to the CID that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// What the PDS says they are: a media type without parameters, in lower case. A claim.
+    pub mime_type: String,
+    /// The bytes.
+    pub bytes: Bytes,
+}
+
+/// Fetches the blob from where its owner's document says.
+pub(super) async fn fetch(sources: &Sources, errand: &Errand, cid: &Cid) -> Result<Blob, RegistryError> {
+    let cid_text = cid.to_string();
+    home::wherever_it_lives(sources, &errand.repo, |document| {
+        let parameters = [("did", errand.repo.as_str()), ("cid", cid_text.as_str())];
+        async move {
+            let question = Question {
+                method: "com.atproto.sync.getBlob",
+                parameters: &parameters,
+                accept: "*/*",
+                max_bytes: MAX_BLOB_BYTES,
+                timeout: TIMEOUT,
+                redirects: Redirects::Follow(REDIRECTS),
+            };
+            match home::ask(sources, &document, &errand.for_author, question).await {
+                Ok(response) => verified(response, cid),
+                Err(RegistryError::NotFound(Missing::Refused | Missing::Repo)) => {
+                    Err(RegistryError::BlobMissing(cid.to_string()))
+                }
+                Err(other) => Err(other),
             }
-            fetch_from(&sources, &renewed, &author, &code).await
         }
-        other => other,
-    }
+    })
+    .await
 }
 
-async fn fetch_from(
-    sources: &Sources,
-    document: &DidDocument,
-    author: &Did,
-    code: &Cid,
-) -> Result<Bytes, RegistryError> {
-    let pds = document.pds.as_ref().ok_or(RegistryError::NotFound("the author's DID names no PDS"))?;
-    let mut url = pds.clone();
-    url.set_path("/xrpc/com.atproto.sync.getBlob");
-    url.query_pairs_mut().append_pair("did", author.as_str()).append_pair("cid", &code.to_string());
-    let response = sources
-        .egress
-        .get(Get {
-            url: &url,
-            accept: "application/wasm, */*",
-            max_bytes: MAX_CODE_BYTES,
-            timeout: TIMEOUT,
-            redirects: Redirects::Follow(REDIRECTS),
-            for_author: Some(author),
-        })
-        .await
-        .map_err(RegistryError::of_egress)?;
-    match response.status {
-        200 => verified(response.body, code),
-        _ => Err(match refusal(&response) {
-            RegistryError::NotFound(_) => RegistryError::CodeMissing(code.to_string()),
-            other => other,
-        }),
+fn verified(response: Response, cid: &Cid) -> Result<Blob, RegistryError> {
+    if blob_cid(&response.body) != *cid {
+        return Err(RegistryError::Unproved(Unproved::BlobHash));
     }
+    Ok(Blob { mime_type: mime_type(response.content_type.as_deref()), bytes: response.body })
 }
 
-fn verified(body: Bytes, code: &Cid) -> Result<Bytes, RegistryError> {
-    if blob_cid(&body) != *code {
-        return Err(RegistryError::Unproved(Unproved::CodeHash));
-    }
-    Ok(body)
+/// The media type of a `Content-Type` (RFC 9110 section 8.3), or the one that says nothing.
+fn mime_type(header: Option<&str>) -> String {
+    let essence = header.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let restricted = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+    };
+    let fits = essence.len() <= MAX_MIME_BYTES
+        && essence.split_once('/').is_some_and(|(kind, subtype)| restricted(kind) && restricted(subtype));
+    if fits { essence.to_ascii_lowercase() } else { "application/octet-stream".to_owned() }
 }
 
 /// Whether a record's blob has the size that this record states: another record may state another.
@@ -81,5 +81,34 @@ pub(super) fn check_size(code: &CodeRef, bytes: u64) -> Result<(), RegistryError
     match code.size {
         Some(size) if size != bytes => Err(RegistryError::Unproved(Unproved::CodeSize)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_media_type_is_two_plain_names_or_says_nothing() {
+        let cases = [
+            (Some("image/png"), "image/png"),
+            (Some("Image/PNG"), "image/png"),
+            (Some(" text/plain ; charset=utf-8"), "text/plain"),
+            (Some("application/vnd.ipld.car+x"), "application/vnd.ipld.car+x"),
+            (Some("image"), "application/octet-stream"),
+            (Some("image/"), "application/octet-stream"),
+            (Some("/png"), "application/octet-stream"),
+            (Some("image/png/x"), "application/octet-stream"),
+            (Some("image/p ng"), "application/octet-stream"),
+            (Some("text/html<script>"), "application/octet-stream"),
+            (Some("text/\"x\""), "application/octet-stream"),
+            (Some(""), "application/octet-stream"),
+            (None, "application/octet-stream"),
+        ];
+        for (header, expected) in cases {
+            assert_eq!(mime_type(header), expected, "{header:?}");
+        }
+        let long = format!("a/{}", "b".repeat(MAX_MIME_BYTES));
+        assert_eq!(mime_type(Some(&long)), "application/octet-stream");
     }
 }

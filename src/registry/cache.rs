@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use crate::identity::Did;
 use crate::lexicon::RecordKey;
 
-use super::{Function, RegistryError};
+use super::{Function, RegistryError, Trouble};
 
 /// How long a failure is answered without asking again.
 const FAILURE_TTL: Duration = Duration::from_secs(3);
@@ -169,14 +169,14 @@ async fn detached<T: Send + 'static>(
 ) -> Result<T, RegistryError> {
     match tokio::spawn(fetch).await {
         Ok(result) => result,
-        Err(_) => Err(RegistryError::Unreachable("reading the author's repo failed")),
+        Err(_) => Err(RegistryError::Unreachable(Trouble::Internal)),
     }
 }
 
 /// Successes live `success`, failures [`FAILURE_TTL`]; those that are about this service's load and
 /// tell nothing of what was asked for are not kept at all.
-struct Ttl {
-    success: Duration,
+pub(super) struct Ttl {
+    pub(super) success: Duration,
 }
 
 impl<K, T> Expiry<K, Result<T, RegistryError>> for Ttl {

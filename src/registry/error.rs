@@ -7,6 +7,8 @@ use crate::identity::IdentityError;
 use crate::lexicon::InvalidMetadata;
 use crate::repo::ProofError;
 
+use super::list::InvalidListing;
+
 /// Why an at-uri did not lead to proved code. Cloned to everybody who waited for the same read.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -18,7 +20,7 @@ pub enum RegistryError {
     #[error(
         "the author's PDS does not have the code blob {0} that the record names; deploy the function again"
     )]
-    CodeMissing(String),
+    BlobMissing(String),
     /// The handle in the at-uri does not lead to a DID that claims it.
     #[error("the handle in the at-uri could not be resolved: {0}; an at-uri with the DID always works")]
     Handle(&'static str),
@@ -30,7 +32,7 @@ pub enum RegistryError {
     NotAFunction,
     /// No such record, proved by the author's signature over its absence, or no such account.
     #[error("{0}")]
-    NotFound(&'static str),
+    NotFound(Missing),
     /// Too much is waiting for the same host already.
     #[error("too many reads wait for the author's PDS; retry in {} s", .0.as_secs_f64().ceil().max(1.0))]
     Overloaded(Duration),
@@ -45,7 +47,7 @@ pub enum RegistryError {
     Timeout,
     /// The author's PDS, or what resolves the author, could not be reached or failed.
     #[error("{0}")]
-    Unreachable(&'static str),
+    Unreachable(Trouble),
     /// A workflow, which this service does not run.
     #[error(
         "at.functions.workflow records are not run by this service; name an at.functions.metadata record"
@@ -53,13 +55,58 @@ pub enum RegistryError {
     Workflow,
 }
 
+/// What there is not, seen from a function's at-uri.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Missing {
+    /// Nobody has the DID.
+    #[error("the author's DID does not exist")]
+    Did,
+    /// The DID's document names no PDS.
+    #[error("the author's DID names no PDS")]
+    Pds,
+    /// The repo has no such record, by its signature.
+    #[error("there is no such function: the author's repo, by its signature, does not hold this record")]
+    Record,
+    /// The PDS does not give what it was asked for, and does not say why.
+    #[error("the author's PDS does not have this record")]
+    Refused,
+    /// The PDS does not have the repo.
+    #[error("the PDS that the author's DID names does not have the author's repo")]
+    Repo,
+}
+
+/// What stands in the way of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// The PDS is where this service does not connect to.
+    #[error("the author's PDS is at an address that this service does not connect to")]
+    Address,
+    /// The host of the DID document failed.
+    #[error("the host of the author's DID document failed")]
+    Did,
+    /// The PDS answered with an error of its own.
+    #[error("the author's PDS failed")]
+    Failed,
+    /// This service failed while it read.
+    #[error("reading the author's repo failed")]
+    Internal,
+    /// No connection to the PDS, or to what resolves the DID.
+    #[error("the author's PDS, or the directory that names it, cannot be reached")]
+    NoConnection,
+    /// The PDS sent more than is taken.
+    #[error("the author's PDS sent more than is allowed")]
+    TooLarge,
+}
+
 /// What a PDS sent in place of a proof.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unproved {
     /// The blob's bytes are not those that the record names.
-    #[error("the code's bytes do not hash to the CID in the record")]
-    CodeHash,
+    #[error("the blob's bytes do not hash to the CID that names it")]
+    BlobHash,
     /// The blob's length is not the one that the record states.
     #[error("the code's size is not the one that the record states")]
     CodeSize,
@@ -69,6 +116,9 @@ pub enum Unproved {
     /// The author's DID document does not hold what it must.
     #[error("the author's DID document is not usable")]
     Document,
+    /// The page of a collection is not one.
+    #[error("the listing is not usable: {0}")]
+    Listing(#[from] InvalidListing),
     /// The repo proof is wrong.
     #[error(transparent)]
     Proof(#[from] ProofError),
@@ -81,12 +131,10 @@ impl RegistryError {
     /// From trouble while resolving the author's DID.
     pub(super) fn of_author(error: IdentityError) -> RegistryError {
         match error {
-            IdentityError::NotFound => RegistryError::NotFound("the author's DID does not exist"),
+            IdentityError::NotFound => RegistryError::NotFound(Missing::Did),
             IdentityError::Unreachable(error) => RegistryError::of_egress(error),
             IdentityError::Busy => RegistryError::Overloaded(Duration::from_secs(1)),
-            IdentityError::Status(_) => {
-                RegistryError::Unreachable("the host of the author's DID document failed")
-            }
+            IdentityError::Status(_) => RegistryError::Unreachable(Trouble::Did),
             _ => RegistryError::Unproved(Unproved::Document),
         }
     }
@@ -108,13 +156,9 @@ impl RegistryError {
             EgressError::Timeout => RegistryError::Timeout,
             EgressError::Busy => RegistryError::Overloaded(Duration::from_secs(1)),
             EgressError::RateLimited { retry_after } => RegistryError::Overloaded(retry_after),
-            EgressError::TooLarge => RegistryError::Unreachable("the author's PDS sent more than is allowed"),
-            EgressError::Blocked(_) => RegistryError::Unreachable(
-                "the author's PDS is at an address that this service does not connect to",
-            ),
-            _ => RegistryError::Unreachable(
-                "the author's PDS, or the directory that names it, cannot be reached",
-            ),
+            EgressError::TooLarge => RegistryError::Unreachable(Trouble::TooLarge),
+            EgressError::Blocked(_) => RegistryError::Unreachable(Trouble::Address),
+            _ => RegistryError::Unreachable(Trouble::NoConnection),
         }
     }
 
@@ -131,7 +175,7 @@ impl RegistryError {
         matches!(
             self,
             RegistryError::AuthorInactive(_)
-                | RegistryError::CodeMissing(_)
+                | RegistryError::BlobMissing(_)
                 | RegistryError::NotFound(_)
                 | RegistryError::Timeout
                 | RegistryError::Unreachable(_)

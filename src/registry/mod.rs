@@ -1,7 +1,8 @@
-//! From an at-uri to a function whose author's signature proves it.
+//! From an at-uri to a function whose author's signature proves it, and what functions read of repos.
 //!
 //! In: an at-uri. Out: the proved record, its metadata, and the wasm bytes whose hash it names; all
-//! cached and coalesced. Never: hand out anything that was not verified here.
+//! cached and coalesced. Never: hand out anything that was not verified here, but the pages of a
+//! collection, which nothing proves and whose type says so.
 //!
 //! ```text
 //! at-uri → author DID (a handle is resolved both ways) → DID document → PDS, key
@@ -12,6 +13,11 @@
 mod blob;
 mod cache;
 mod error;
+mod function;
+mod home;
+mod kept;
+mod list;
+mod reads;
 mod record;
 
 use std::sync::Arc;
@@ -27,15 +33,24 @@ use crate::identity::{Did, Resolver};
 use crate::lexicon::{AtUri, Authority, FUNCTION_COLLECTION, FunctionMetadata, Nsid, RecordKey};
 use crate::repo::{RevFloor, Tid};
 
-pub use error::RegistryError;
+pub use blob::Blob;
+pub use error::{Missing, RegistryError, Trouble, Unproved};
+pub use list::{InvalidListing, MAX_CURSOR_BYTES, MAX_LIMIT, Page, PageName, PageRecord};
+pub use reads::ReadRecord;
 
 use cache::Caches;
+use home::Errand;
+use reads::Reading;
 
 /// The collection of workflows, which this service does not run.
 const WORKFLOW_COLLECTION: &str = "at.functions.workflow";
 
 /// Proofs that are checked at the same time.
 const VERIFYING_AT_ONCE: usize = 8;
+/// Records and pages that are read for guests at the same time. They wait apart from functions.
+const READING_AT_ONCE: usize = 4;
+/// Repos whose revisions are remembered for guests, at some 150 bytes each.
+const MAX_RECENT_REVS: u64 = 100_000;
 
 /// A function, proved: its author signed a repo that holds this record at this key.
 #[derive(Clone, Debug)]
@@ -59,6 +74,7 @@ pub struct Function {
 pub struct Registry {
     sources: Arc<Sources>,
     caches: Arc<Caches>,
+    reading: Arc<Reading>,
 }
 
 /// What reads are made of.
@@ -66,9 +82,13 @@ struct Sources {
     resolver: Arc<Resolver>,
     egress: Egress,
     revs: Arc<RevFloor>,
+    /// The highest revision of repos that guests read of, while there is room.
+    recent_revs: moka::sync::Cache<Did, Tid>,
     clock: Clock,
-    /// Places for proofs that are being checked.
+    /// Places for proofs of functions that are being checked.
     verifying: Arc<Semaphore>,
+    /// Places for what guests read.
+    reading: Arc<Semaphore>,
 }
 
 impl Registry {
@@ -82,16 +102,29 @@ impl Registry {
         record_ttl: Duration,
         code_ttl: Duration,
     ) -> Registry {
-        let verifying = Arc::new(Semaphore::new(VERIFYING_AT_ONCE));
-        let sources = Sources { resolver, egress, revs, clock, verifying };
-        Registry { sources: Arc::new(sources), caches: Arc::new(Caches::new(record_ttl, code_ttl)) }
+        let sources = Sources {
+            resolver,
+            egress,
+            revs,
+            recent_revs: moka::sync::Cache::new(MAX_RECENT_REVS),
+            clock,
+            verifying: Arc::new(Semaphore::new(VERIFYING_AT_ONCE)),
+            reading: Arc::new(Semaphore::new(READING_AT_ONCE)),
+        };
+        Registry {
+            sources: Arc::new(sources),
+            caches: Arc::new(Caches::new(record_ttl, code_ttl)),
+            reading: Arc::new(Reading::new(record_ttl, code_ttl)),
+        }
     }
 
     /// The function that `uri` names, as its author's repo had it within the record TTL.
     pub async fn function(&self, uri: &AtUri) -> Result<Arc<Function>, RegistryError> {
         let (author, rkey) = self.name(uri).await?;
         let sources = Arc::clone(&self.sources);
-        self.caches.function((author, rkey), move |(author, rkey)| record::fetch(sources, author, rkey)).await
+        self.caches
+            .function((author, rkey), move |(author, rkey)| function::fetch(sources, author, rkey))
+            .await
     }
 
     /// The same function, read anew: for a caller who expects another version than the cached one.
@@ -99,7 +132,7 @@ impl Registry {
     pub async fn function_anew(&self, known: &Function) -> Result<Arc<Function>, RegistryError> {
         let sources = Arc::clone(&self.sources);
         let name = (known.author.clone(), known.rkey.clone());
-        self.caches.function_anew(name, move |(author, rkey)| record::fetch(sources, author, rkey)).await
+        self.caches.function_anew(name, move |(author, rkey)| function::fetch(sources, author, rkey)).await
     }
 
     /// Makes sure that the author's PDS gave the function's code out within the code TTL, also where
@@ -118,7 +151,10 @@ impl Registry {
         let sources = Arc::clone(&self.sources);
         let code = &function.metadata.code;
         let name = (function.author.clone(), code.cid);
-        let bytes = self.caches.code(name, move |(author, cid)| blob::fetch(sources, author, cid)).await?;
+        let fetch = move |(author, cid)| async move {
+            blob::fetch(&sources, &Errand::to(author), &cid).await.map(|blob| blob.bytes)
+        };
+        let bytes = self.caches.code(name, fetch).await?;
         blob::check_size(code, bytes.len() as u64)?;
         Ok(bytes)
     }

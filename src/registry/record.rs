@@ -3,66 +3,62 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use tokio::sync::Semaphore;
 
-use crate::egress::{Get, Redirects, Response};
-use crate::identity::{Did, DidDocument, PublicKey};
-use crate::lexicon::{FunctionMetadata, RecordKey};
+use crate::egress::Redirects;
+use crate::identity::{Did, DidDocument};
+use crate::lexicon::{Nsid, RecordKey};
 use crate::repo::{self, Expected, Proof, Tid};
 
 use super::error::Unproved;
-use super::{Function, RegistryError, Sources, function_collection};
+use super::home::{self, Errand, Question};
+use super::{RegistryError, Sources, Trouble};
 
 /// The largest proof that is taken: a record of 1 MiB and its path, twice over.
 const MAX_CAR_BYTES: usize = 2 * 1024 * 1024;
 /// How long a PDS has to send one.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Fetches and proves the record; where the answer may mean that the author moved or changed keys
-/// since their document was cached, asks for the document once more and tries what it says now.
-pub(super) async fn fetch(
-    sources: Arc<Sources>,
-    author: Did,
-    rkey: RecordKey,
-) -> Result<Arc<Function>, RegistryError> {
-    let document = sources.resolver.document(&author).await.map_err(RegistryError::of_author)?;
-    let first = fetch_from(&sources, &document, &author, &rkey).await;
-    let function = match first {
-        Err(error) if error.may_mean_moved() => {
-            let renewed = sources.resolver.refresh(&author).await.map_err(RegistryError::of_author)?;
-            if renewed.pds == document.pds && renewed.signing_key == document.signing_key {
-                return Err(error);
-            }
-            fetch_from(&sources, &renewed, &author, &rkey).await?
-        }
-        other => other?,
-    };
-    Ok(Arc::new(function))
+/// A record of the repo that an errand goes to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct RecordPath {
+    pub(super) collection: Nsid,
+    pub(super) rkey: RecordKey,
 }
 
-async fn fetch_from(
+/// Where the highest revision of a repo is kept, and what checks the proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To run it: the revision is kept on disk, so that old code does not come back with a restart.
+    Function,
+    /// To tell a guest: revisions are kept in memory. Guests can name any number of repos, each of
+    /// which would cost a write and stay on disk for good.
+    Data,
+}
+
+/// A proof and how long it was, by which caches weigh what comes of it.
+pub(super) struct Proved {
+    pub(super) proof: Proof,
+    pub(super) bytes: usize,
+}
+
+/// Fetches and proves a record, or its absence.
+pub(super) async fn fetch(
     sources: &Sources,
-    document: &DidDocument,
-    author: &Did,
-    rkey: &RecordKey,
-) -> Result<Function, RegistryError> {
-    let (proof, proof_bytes) = match prove(sources, document, author, rkey).await {
-        // A replica behind its master looks the same as a rollback, for a moment.
-        Err(RegistryError::Unproved(Unproved::Rollback)) => prove(sources, document, author, rkey).await?,
-        other => other?,
-    };
-    let record = proof.record.ok_or(RegistryError::NotFound(
-        "there is no such function: the author's repo, by its signature, does not hold this record",
-    ))?;
-    let metadata = FunctionMetadata::from_record(&record.value).map_err(RegistryError::InvalidFunction)?;
-    Ok(Function {
-        author: author.clone(),
-        rkey: rkey.clone(),
-        cid: record.cid,
-        rev: proof.rev,
-        metadata,
-        proof_bytes,
+    errand: &Errand,
+    path: &RecordPath,
+    purpose: Purpose,
+) -> Result<Proved, RegistryError> {
+    home::wherever_it_lives(sources, &errand.repo, |document| async move {
+        match prove(sources, &document, errand, path, purpose).await {
+            // A replica behind its master looks the same as a rollback, for a moment.
+            Err(RegistryError::Unproved(Unproved::Rollback)) => {
+                prove(sources, &document, errand, path, purpose).await
+            }
+            other => other,
+        }
     })
+    .await
 }
 
 /// Fetches one proof and checks all of it, the revision against what was proved *before the fetch
@@ -70,97 +66,97 @@ async fn fetch_from(
 async fn prove(
     sources: &Sources,
     document: &DidDocument,
-    author: &Did,
-    rkey: &RecordKey,
-) -> Result<(Proof, usize), RegistryError> {
-    let key = document.signing_key.as_ref().ok_or(RegistryError::Unproved(Unproved::NoKey))?;
-    let pds = document.pds.as_ref().ok_or(RegistryError::NotFound("the author's DID names no PDS"))?;
-    let collection = function_collection();
-    let floor = sources.revs.highest(author).map_err(|error| {
-        tracing::error!(%error, "the highest revision of a repo could not be read from disk");
-        RegistryError::Store
-    })?;
-    let mut url = pds.clone();
-    url.set_path("/xrpc/com.atproto.sync.getRecord");
-    url.query_pairs_mut()
-        .append_pair("did", author.as_str())
-        .append_pair("collection", collection.as_str())
-        .append_pair("rkey", rkey.as_str());
-    let response = sources
-        .egress
-        .get(Get {
-            url: &url,
-            accept: "application/vnd.ipld.car",
-            max_bytes: MAX_CAR_BYTES,
-            timeout: TIMEOUT,
-            redirects: Redirects::Follow(2),
-            for_author: Some(author),
-        })
-        .await
-        .map_err(RegistryError::of_egress)?;
-    if response.status != 200 {
-        return Err(refusal(&response));
+    errand: &Errand,
+    path: &RecordPath,
+    purpose: Purpose,
+) -> Result<Proved, RegistryError> {
+    if document.signing_key.is_none() {
+        return Err(RegistryError::Unproved(Unproved::NoKey));
     }
-    let proof_bytes = response.body.len();
-    let proof = verify(sources, response, author, rkey, key).await?;
+    let floor = highest(sources, &errand.repo)?;
+    let parameters = [
+        ("did", errand.repo.as_str()),
+        ("collection", path.collection.as_str()),
+        ("rkey", path.rkey.as_str()),
+    ];
+    let question = Question {
+        method: "com.atproto.sync.getRecord",
+        parameters: &parameters,
+        accept: "application/vnd.ipld.car",
+        max_bytes: MAX_CAR_BYTES,
+        timeout: TIMEOUT,
+        redirects: Redirects::Follow(2),
+    };
+    let car = home::ask(sources, document, &errand.for_author, question).await?.body;
+    let bytes = car.len();
+    let proof = verify(sources, car, document, errand, path, purpose).await?;
     if floor.is_some_and(|floor| proof.rev < floor) {
         return Err(RegistryError::Unproved(Unproved::Rollback));
     }
     if floor != Some(proof.rev) {
-        remember(sources, author, proof.rev).await;
+        remember(sources, &errand.repo, proof.rev, purpose).await;
     }
-    Ok((proof, proof_bytes))
+    Ok(Proved { proof, bytes })
 }
 
-/// Checks the proof on a thread that may take its time over two hostile megabytes, a few at once:
-/// decoding them can take some 30 MiB each.
 async fn verify(
     sources: &Sources,
-    response: Response,
-    author: &Did,
-    rkey: &RecordKey,
-    key: &PublicKey,
+    car: bytes::Bytes,
+    document: &DidDocument,
+    errand: &Errand,
+    path: &RecordPath,
+    purpose: Purpose,
 ) -> Result<Proof, RegistryError> {
-    // The semaphore is never closed.
-    let place = Arc::clone(&sources.verifying).acquire_owned().await.expect("open semaphore");
-    let (author, rkey, key, now) = (author.clone(), rkey.clone(), key.clone(), sources.clock.since_epoch());
-    let verified = tokio::task::spawn_blocking(move || {
-        let _place = place;
-        let collection = function_collection();
-        let expected = Expected { did: &author, collection: &collection, rkey: &rkey, key: &key, now };
-        repo::verify_record(&response.body, &expected)
+    let key = document.signing_key.clone().ok_or(RegistryError::Unproved(Unproved::NoKey))?;
+    let (did, path, now) = (errand.repo.clone(), path.clone(), sources.clock.since_epoch());
+    let places = match purpose {
+        Purpose::Function => &sources.verifying,
+        Purpose::Data => &sources.reading,
+    };
+    let verified = work(places, move || {
+        let expected = Expected { did: &did, collection: &path.collection, rkey: &path.rkey, key: &key, now };
+        repo::verify_record(&car, &expected)
     });
-    match verified.await {
-        Ok(proof) => proof.map_err(|error| RegistryError::Unproved(Unproved::Proof(error))),
-        Err(_) => Err(RegistryError::Unreachable("reading the author's repo failed")),
-    }
+    verified.await?.map_err(|error| RegistryError::Unproved(Unproved::Proof(error)))
 }
 
-/// Keeps the highest revision on disk. The proof stands even where that fails; until the disk takes a
-/// newer one, the host could go back to the highest that it took before.
-async fn remember(sources: &Sources, author: &Did, rev: Tid) {
-    let (revs, author) = (Arc::clone(&sources.revs), author.clone());
-    let kept = tokio::task::spawn_blocking(move || revs.raise(&author, rev)).await;
+/// Does work on a thread that may take its time over two hostile megabytes, a few pieces at once:
+/// decoding them can take some 30 MiB each.
+pub(super) async fn work<T: Send + 'static>(
+    places: &Arc<Semaphore>,
+    job: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, RegistryError> {
+    // The semaphore is never closed.
+    let place = Arc::clone(places).acquire_owned().await.expect("open semaphore");
+    let done = tokio::task::spawn_blocking(move || {
+        let _place = place;
+        job()
+    });
+    done.await.map_err(|_| RegistryError::Unreachable(Trouble::Internal))
+}
+
+fn highest(sources: &Sources, repo: &Did) -> Result<Option<Tid>, RegistryError> {
+    let on_disk = sources.revs.highest(repo).map_err(|error| {
+        tracing::error!(%error, "the highest revision of a repo could not be read from disk");
+        RegistryError::Store
+    })?;
+    Ok(on_disk.max(sources.recent_revs.get(repo)))
+}
+
+/// Keeps the highest revision. The proof stands even where the disk fails; until it takes a newer one,
+/// the host could go back to the highest that it took before.
+async fn remember(sources: &Sources, repo: &Did, rev: Tid, purpose: Purpose) {
+    if purpose == Purpose::Data {
+        let raised = |known: Option<moka::Entry<Did, Tid>>| match known {
+            Some(known) => rev.max(known.into_value()),
+            None => rev,
+        };
+        sources.recent_revs.entry(repo.clone()).and_upsert_with(raised);
+        return;
+    }
+    let (revs, repo) = (Arc::clone(&sources.revs), repo.clone());
+    let kept = tokio::task::spawn_blocking(move || revs.raise(&repo, rev)).await;
     if let Ok(Err(error)) = kept {
         tracing::error!(%error, "the highest revision of a repo could not be kept on disk");
-    }
-}
-
-/// What a PDS means by an answer that is not the data.
-pub(super) fn refusal(response: &Response) -> RegistryError {
-    #[derive(Deserialize)]
-    struct Body {
-        error: Option<String>,
-    }
-    let name = serde_json::from_slice::<Body>(&response.body).ok().and_then(|body| body.error);
-    match (response.status, name.as_deref()) {
-        (400..=499, Some("RepoDeactivated")) => RegistryError::AuthorInactive("deactivated"),
-        (400..=499, Some("RepoTakendown")) => RegistryError::AuthorInactive("taken down"),
-        (400..=499, Some("RepoSuspended")) => RegistryError::AuthorInactive("suspended"),
-        (400..=499, Some("RepoNotFound")) => {
-            RegistryError::NotFound("the PDS that the author's DID names does not have the author's repo")
-        }
-        (400..=499, _) => RegistryError::NotFound("the author's PDS does not have this record"),
-        _ => RegistryError::Unreachable("the author's PDS failed"),
     }
 }

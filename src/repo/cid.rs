@@ -38,6 +38,11 @@ pub fn cid_from_text(text: &str) -> Option<Cid> {
     (cid.to_string() == text).then_some(cid)
 }
 
+/// Whether it is the CID of a blob, not of a record, a commit or a tree node.
+pub fn is_blob_cid(cid: &Cid) -> bool {
+    cid.codec() == RAW && cid.hash().code() == SHA2_256
+}
+
 /// The CID of `bytes` under the codec.
 pub(super) fn hashed(codec: u64, bytes: &[u8]) -> Cid {
     of_digest(codec, &Sha256::digest(bytes).into())
@@ -79,6 +84,8 @@ mod tests {
             assert_eq!(from_bytes(&cid.to_bytes()), Some(cid));
             assert_eq!(cid_from_text(&cid.to_string()), Some(cid));
         }
+        assert!(is_blob_cid(&blob_cid(b"wasm")));
+        assert!(!is_blob_cid(&record_cid(&[0xa0])));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub mod writer;
 mod tampering;
 
 pub use car::{InvalidCar, MAX_CAR_BYTES};
-pub use cid::{blob_cid, cid_from_text, record_cid};
+pub use cid::{blob_cid, cid_from_text, is_blob_cid, record_cid};
 pub use commit::InvalidCommit;
 pub use drisl::InvalidData;
 pub use json::{InvalidJson, ipld_to_json, json_to_ipld};

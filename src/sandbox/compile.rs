@@ -5,10 +5,11 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
+use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
 
 use super::admission::{self, Refusal};
-use super::program::Program;
+use super::program::{Linkers, Program};
 use super::{CompileError, StartError, engine, guest};
 use crate::lexicon::Mode;
 
@@ -62,18 +63,24 @@ impl fmt::Debug for Compiled {
 /// Judges and compiles modules. Runs nothing of them.
 pub(crate) struct Compiler {
     engine: Engine,
+    linkers: Linkers,
 }
 
 impl Compiler {
     pub(crate) fn new() -> Result<Compiler, StartError> {
-        Ok(Compiler { engine: engine::for_compiling()? })
+        let engine = engine::for_compiling()?;
+        let linkers = Linkers::new(&engine).map_err(|error| StartError::Linking(error.to_string()))?;
+        Ok(Compiler { engine, linkers })
     }
 
     /// What is admitted and compiled also links: a module that passes here fails to load only for
     /// the machine's reasons.
     pub(crate) fn compile(&self, mode: Mode, code: &[u8]) -> Result<Compiled, CompileError> {
         let admitted = admission::admit(mode, code)?;
-        let compiled = self.compile_core(mode, code)?;
+        let compiled = match mode.is_component() {
+            true => self.compile_component(code)?,
+            false => self.compile_core(mode, code)?,
+        };
         let bytes = compiled.len();
         if bytes > MAX_COMPILED_BYTES || bytes > code.len() * MAX_COMPILED_RATIO + COMPILED_BASE_BYTES {
             return Err(Refusal::ArtifactTooLarge { bytes }.into());
@@ -83,8 +90,14 @@ impl Compiler {
 
     fn compile_core(&self, mode: Mode, code: &[u8]) -> Result<Vec<u8>, CompileError> {
         let module = Module::from_binary(&self.engine, code).map_err(not_compiled)?;
-        Program::core(&self.engine, mode, &module).ok_or(CompileError::Lost)?;
+        Program::core(&self.linkers, mode, &module).ok_or(CompileError::Lost)?;
         module.serialize().map_err(not_compiled)
+    }
+
+    fn compile_component(&self, code: &[u8]) -> Result<Vec<u8>, CompileError> {
+        let component = Component::from_binary(&self.engine, code).map_err(not_compiled)?;
+        Program::component(&self.linkers, &component)?;
+        component.serialize().map_err(not_compiled)
     }
 }
 

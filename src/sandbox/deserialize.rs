@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
 
 use super::Compiled;
@@ -13,4 +14,10 @@ pub(super) fn module(engine: &Engine, compiled: &Compiled) -> wasmtime::Result<M
     // checked a keyed hash over all of it, or have it from a process of ours that was sealed before it
     // saw the module. (The engine itself refuses what another version or configuration of it made.)
     unsafe { Module::deserialize(engine, compiled.code()) }
+}
+
+/// Loads a component.
+pub(super) fn component(engine: &Engine, compiled: &Compiled) -> wasmtime::Result<Component> {
+    // SAFETY: as above. The engine tells components from modules by itself.
+    unsafe { Component::deserialize(engine, compiled.code()) }
 }

@@ -8,6 +8,7 @@ use wasmtime::{
 };
 
 use super::admission::{Bound, FEATURES};
+use super::meter::Parts;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -23,6 +24,8 @@ const DENSE_IMAGE: u64 = MIB as u64;
 /// touch no more than this, and page faults cost them more than wiping does.
 const KEEP_MEMORY: usize = 128 * KIB;
 const KEEP_TABLE: usize = 16 * KIB;
+/// What the host keeps of one component's instances, all together. Only counted, not reserved.
+const COMPONENT_INSTANCE: usize = 2 * MIB;
 /// Frames named in a trap's message.
 const TRAP_FRAMES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 
@@ -32,7 +35,7 @@ const TRAP_FRAMES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 pub enum StartError {
     /// Not even a small pool could be reserved.
     #[error(
-        "cannot reserve address space for {slots} instances (each takes 4 GiB of it, not of memory): {reason}; \
+        "cannot reserve address space for {slots} runs (each takes 16 GiB of it, not of memory): {reason}; \
          is there a limit on virtual memory (ulimit -v, RLIMIT_AS)?"
     )]
     AddressSpace {
@@ -44,12 +47,15 @@ pub enum StartError {
     /// The compiler does not run on this machine.
     #[error("cannot set up the compiler: {0}")]
     Compiler(String),
+    /// The host functions could not be set up.
+    #[error("cannot set up the functions that guests call: {0}")]
+    Linking(String),
     /// A thread could not be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
 }
 
-/// An engine, and how many instances it has room for.
+/// An engine, and how many runs it has room for.
 pub(super) struct Pooled {
     pub(super) engine: Engine,
     pub(super) slots: usize,
@@ -60,7 +66,7 @@ pub(super) fn for_compiling() -> Result<Engine, StartError> {
     Engine::new(&code()).map_err(|error| StartError::Compiler(error.root_cause().to_string()))
 }
 
-/// Makes the engine with room for `slots` instances, or for fewer where the address space is short.
+/// Makes the engine with room for `slots` runs, of whatever mode, or for fewer where the address space is short.
 pub(super) fn build(slots: usize) -> Result<Pooled, StartError> {
     const FEWEST: usize = 4;
     let mut slots = slots.clamp(FEWEST, u32::MAX as usize);
@@ -109,14 +115,19 @@ fn code() -> Config {
     config
 }
 
-/// What admission lets in fits into a slot.
+/// What admission lets in fits into a slot, and all slots may be taken by components.
 fn pool(slots: u32) -> PoolingAllocationConfig {
+    let Parts { instances, memories, tables } = Parts::COMPONENT;
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_core_instances(slots)
-        .total_memories(slots)
-        .total_tables(slots)
+    pool.total_core_instances(slots.saturating_mul(instances))
+        .total_memories(slots.saturating_mul(memories))
+        .total_tables(slots.saturating_mul(tables))
         .total_stacks(slots)
-        .total_component_instances(0)
+        .total_component_instances(slots)
+        .max_core_instances_per_component(instances)
+        .max_memories_per_component(memories)
+        .max_tables_per_component(tables)
+        .max_component_instance_size(COMPONENT_INSTANCE)
         .max_core_instance_size(MIB)
         .max_memories_per_module(Bound::Memories.limit() as u32)
         .max_tables_per_module(Bound::Tables.limit() as u32)

@@ -7,15 +7,23 @@ use std::time::Duration;
 
 use wasmtime::{Engine, Store, Trap, UpdateDeadline, WasmBacktrace};
 
+use super::component;
 use super::host::Host;
-use super::meter::Meter;
+use super::meter::{Meter, Parts};
 use super::stopwatch::Stopwatch;
-use super::{Failure, Limits, Lost, Outcome};
+use super::{Failure, Limits, Lost, Outcome, wasi};
 
 /// What the host knows of a guest while it runs.
 pub(super) struct Guest {
     pub(super) meter: Meter,
     pub(super) host: Host,
+    pub(super) limits: Limits,
+    /// Whether a host function waits for the guest to make room for a reply (`pointer::calls`).
+    pub(super) replying: bool,
+    /// What a component has of the world; empty in other modes.
+    pub(super) component: component::State,
+    /// What a WASI command has of the world; empty in other modes.
+    pub(super) wasi: wasi::State,
 }
 
 /// How a run is timed and stopped; shared by the guest, the thread that runs it and whoever waits.
@@ -64,10 +72,18 @@ impl Control {
 pub(super) fn store(
     engine: &Engine,
     limits: &Limits,
+    parts: Parts,
     host: Host,
     control: &Arc<Control>,
 ) -> Result<Store<Guest>, Lost> {
-    let guest = Guest { meter: Meter::new(limits.memory_bytes), host };
+    let guest = Guest {
+        meter: Meter::new(limits.memory_bytes, parts),
+        host,
+        limits: *limits,
+        replying: false,
+        component: component::State::default(),
+        wasi: wasi::State::default(),
+    };
     let mut store = Store::try_new(engine, guest).map_err(|error| Lost::Internal(error.to_string()))?;
     store.limiter(|guest| &mut guest.meter);
     let control = Arc::clone(control);
@@ -108,8 +124,10 @@ pub(super) fn ended(error: &wasmtime::Error, meter: &Meter, limits: &Limits, con
         return Ended::Failed(failure);
     }
     match trap {
-        Some(trap) if meter.refused() => Ended::Failed(memory_exceeded(limits, &describe(*trap, error))),
-        Some(trap) => Ended::Failed(Failure::new(Outcome::Trap, describe(*trap, error))),
+        Some(trap) if meter.refused() => {
+            Ended::Failed(memory_exceeded(limits, &describe(&trap.to_string(), error)))
+        }
+        Some(trap) => Ended::Failed(Failure::new(Outcome::Trap, describe(&trap.to_string(), error))),
         // Before the first instruction, a refusal is the engine's error and not a trap.
         None if meter.refused() => Ended::Failed(memory_exceeded(limits, "it could not start")),
         None => Ended::Lost(Lost::Internal(error.root_cause().to_string())),
@@ -124,9 +142,8 @@ pub(super) fn memory_exceeded(limits: &Limits, then: &str) -> Failure {
 }
 
 /// The trap and the guest's functions it went through, innermost first.
-fn describe(trap: Trap, error: &wasmtime::Error) -> String {
-    let trap = trap.to_string();
-    let trap = trap.strip_prefix("wasm trap: ").unwrap_or(&trap);
+pub(super) fn describe(trap: &str, error: &wasmtime::Error) -> String {
+    let trap = trap.strip_prefix("wasm trap: ").unwrap_or(trap);
     let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames).unwrap_or_default();
     let names: Vec<String> = frames
         .iter()

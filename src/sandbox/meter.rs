@@ -5,19 +5,37 @@ use wasmtime::ResourceLimiter;
 /// What one table element takes in this engine: a pointer.
 pub(super) const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 
+/// How many core instances, memories and tables a guest may be made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Parts {
+    pub(super) instances: u32,
+    pub(super) memories: u32,
+    pub(super) tables: u32,
+}
+
+impl Parts {
+    /// A core module is one instance.
+    pub(super) const CORE: Parts = Parts { instances: 1, memories: 1, tables: 1 };
+    /// A component out of a toolchain is four instances, which share a memory and two tables: the
+    /// program, its adapter of preview 1, and two that tie them together. One that is composed of others
+    /// has as much for each.
+    pub(super) const COMPONENT: Parts = Parts { instances: 16, memories: 4, tables: 8 };
+}
+
 /// Counts and bounds what one guest allocates.
 #[derive(Debug)]
 pub(super) struct Meter {
     limit: usize,
     used: usize,
     refused: bool,
+    parts: Parts,
 }
 
 impl Meter {
-    pub(super) fn new(limit_bytes: u64) -> Meter {
+    pub(super) fn new(limit_bytes: u64, parts: Parts) -> Meter {
         // More than the address space holds is as good as all of it.
         let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
-        Meter { limit, used: 0, refused: false }
+        Meter { limit, used: 0, refused: false, parts }
     }
 
     /// The most that was in use at once. Wasm has no way to give memory back, so it is what is in use
@@ -78,17 +96,17 @@ impl ResourceLimiter for Meter {
         Ok(())
     }
 
-    // A guest is one core instance; admission held it to one memory and one table.
+    // Admission held the guest to these; the engine asks once, when the store is made.
     fn instances(&self) -> usize {
-        1
+        self.parts.instances as usize
     }
 
     fn memories(&self) -> usize {
-        1
+        self.parts.memories as usize
     }
 
     fn tables(&self) -> usize {
-        1
+        self.parts.tables as usize
     }
 }
 
@@ -100,7 +118,7 @@ mod tests {
 
     #[test]
     fn memories_and_tables_share_one_limit() {
-        let mut meter = Meter::new(2 * PAGE as u64);
+        let mut meter = Meter::new(2 * PAGE as u64, Parts::CORE);
         assert!(meter.memory_growing(0, PAGE, None).unwrap());
         assert!(meter.table_growing(0, PAGE / TABLE_ELEMENT_BYTES, None).unwrap());
         assert!(!meter.refused());
@@ -114,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_growth_that_was_never_asked_about_does_not_lower_the_count() {
-        let mut meter = Meter::new(2 * PAGE as u64);
+        let mut meter = Meter::new(2 * PAGE as u64, Parts::CORE);
         assert!(meter.memory_growing(0, 2 * PAGE, None).unwrap());
         meter.memory_grow_failed(wasmtime::Error::msg("beyond the type")).unwrap();
         meter.table_grow_failed(wasmtime::Error::msg("overflow")).unwrap();
@@ -125,7 +143,7 @@ mod tests {
 
     #[test]
     fn growth_beyond_the_modules_own_maximum_is_refused_and_not_counted() {
-        let mut meter = Meter::new(4 * PAGE as u64);
+        let mut meter = Meter::new(4 * PAGE as u64, Parts::CORE);
         assert!(!meter.memory_growing(0, 2 * PAGE, Some(PAGE)).unwrap());
         assert!(meter.refused());
         assert_eq!(meter.peak_bytes(), 0);
@@ -133,7 +151,7 @@ mod tests {
 
     #[test]
     fn absurd_sizes_do_not_wrap_around() {
-        let mut meter = Meter::new(u64::MAX);
+        let mut meter = Meter::new(u64::MAX, Parts::CORE);
         assert!(meter.memory_growing(0, PAGE, None).unwrap());
         assert!(!meter.table_growing(0, usize::MAX, None).unwrap());
         assert_eq!(meter.peak_bytes(), PAGE as u64);

@@ -22,6 +22,8 @@ mod admission;
 mod alarm;
 mod artifact;
 mod compile;
+mod component;
+mod cstr;
 mod deserialize;
 mod door;
 mod engine;
@@ -30,6 +32,7 @@ mod guest;
 mod host;
 mod job;
 mod json;
+mod linear;
 mod logs;
 mod meter;
 mod outcome;
@@ -38,8 +41,9 @@ mod program;
 mod stopwatch;
 mod thread;
 mod ticker;
+mod wasi;
 
-pub use admission::{Admitted, Bound, ExportKind, MAX_MODULE_BYTES, RULES, Refusal};
+pub use admission::{Admitted, Bound, ExportKind, Item, Kind, MAX_MODULE_BYTES, RULES, Refusal, ValueType};
 pub use artifact::Artifact;
 pub use compile::Compiled;
 pub use door::{Denied, Door, HostCall, HostReply, Listed, NoDoor};
@@ -54,6 +58,17 @@ pub use thread::{ThreadSandbox, ThreadSandboxConfig};
 /// module's length.
 pub fn judge(mode: Mode, code: &[u8]) -> Result<Admitted, Refusal> {
     admission::admit(mode, code)
+}
+
+/// The mode that a file was most likely built for, by its imports and exports, whether or not it would
+/// pass there; `None` if they speak for none.
+pub fn likely_mode(code: &[u8]) -> Option<Mode> {
+    admission::likely(code)
+}
+
+/// The verdict of every mode on a file, in the order of [`Mode::ALL`].
+pub fn judge_all(code: &[u8]) -> Vec<(Mode, Result<Admitted, Refusal>)> {
+    Mode::ALL.into_iter().map(|mode| (mode, judge(mode, code))).collect()
 }
 
 /// A boxed future that may move between threads.

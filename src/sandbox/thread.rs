@@ -19,8 +19,7 @@ use super::compile::{self, Compiled, Compiler};
 use super::executor::{Executor, Handle};
 use super::guest::{self, Control, Ended};
 use super::host::Host;
-use super::pointer::Output;
-use super::program::Program;
+use super::program::{Linkers, Output, Program};
 use super::{
     Artifact, BoxFuture, CompileError, Completion, InstallError, Job, Lease, Load, Logs, Lost, Outcome,
     Sandbox, StartError, Usage, deserialize, engine,
@@ -52,6 +51,7 @@ impl Default for ThreadSandboxConfig {
 /// A sandbox on threads of this process.
 pub struct ThreadSandbox {
     engine: Engine,
+    linkers: Linkers,
     slots: usize,
     executor: Executor,
     alarms: Alarms,
@@ -70,6 +70,7 @@ impl ThreadSandbox {
     /// Reserves the instances' address space and starts the threads.
     pub fn start(config: ThreadSandboxConfig) -> Result<ThreadSandbox, StartError> {
         let engine::Pooled { engine, slots } = engine::build(config.slots)?;
+        let linkers = Linkers::new(&engine).map_err(|error| StartError::Linking(error.to_string()))?;
         let executor = Executor::start(&engine, config.threads)?;
         let (compiles, queue) = mpsc::sync_channel(COMPILES_WAITING);
         let queue = Arc::new(Mutex::new(queue));
@@ -83,7 +84,7 @@ impl ThreadSandbox {
                 .spawn(move || compile_all(&compiler, &queue))?;
         }
         let alarms = Alarms::start()?;
-        Ok(ThreadSandbox { engine, slots, executor, alarms, compiles, compiling: Arc::default() })
+        Ok(ThreadSandbox { engine, linkers, slots, executor, alarms, compiles, compiling: Arc::default() })
     }
 }
 
@@ -102,7 +103,7 @@ impl Sandbox for ThreadSandbox {
     }
 
     fn install(&self, compiled: &Compiled) -> Result<Artifact, InstallError> {
-        let loaded = load(&self.engine, compiled)?;
+        let loaded = load(&self.engine, &self.linkers, compiled)?;
         Ok(Artifact::new(Arc::new(loaded), compiled.code().len()))
     }
 
@@ -209,7 +210,7 @@ async fn run(
 ) -> Result<Completion, Lost> {
     let Job { input, limits, context, door, .. } = job;
     let host = Host::new(door, context, &limits, Arc::clone(control), alarms);
-    let mut store = guest::store(engine, &limits, host, control)?;
+    let mut store = guest::store(engine, &limits, loaded.program.parts(), host, control)?;
     let ended = loaded.program.run(&mut store, &input, &limits, control).await;
     let result = finish(ended, control)?;
     let usage = Usage {
@@ -259,16 +260,23 @@ fn compile_all(compiler: &Compiler, queue: &Mutex<mpsc::Receiver<Compile>>) {
     }
 }
 
-fn load(engine: &Engine, compiled: &Compiled) -> Result<Loaded, InstallError> {
+fn load(engine: &Engine, linkers: &Linkers, compiled: &Compiled) -> Result<Loaded, InstallError> {
     let failed = |error: wasmtime::Error| match guest::is_the_machines(&error) {
         true => InstallError::Machine(error.to_string()),
         false => InstallError::Foreign(error.root_cause().to_string()),
     };
-    let module = deserialize::module(engine, compiled).map_err(failed)?;
-    // Here rather than in the first run's time.
-    module.initialize_copy_on_write_image().map_err(|error| InstallError::Machine(error.to_string()))?;
-    let program = Program::core(engine, compiled.mode(), &module)
-        .ok_or_else(|| InstallError::Foreign(format!("it is no module of mode {}", compiled.mode())))?;
+    // The image of a memory is made here rather than in the first run's time.
+    let no_image = |error: wasmtime::Error| InstallError::Machine(error.to_string());
+    let misfit = || InstallError::Foreign(format!("it does not fit mode {}", compiled.mode()));
+    let program = if compiled.mode().is_component() {
+        let component = deserialize::component(engine, compiled).map_err(failed)?;
+        component.initialize_copy_on_write_image().map_err(no_image)?;
+        Program::component(linkers, &component).map_err(|_| misfit())?
+    } else {
+        let module = deserialize::module(engine, compiled).map_err(failed)?;
+        module.initialize_copy_on_write_image().map_err(no_image)?;
+        Program::core(linkers, compiled.mode(), &module).ok_or_else(misfit)?
+    };
     Ok(Loaded { program, initial_bytes: compiled.initial_bytes() })
 }
 

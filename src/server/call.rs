@@ -8,10 +8,11 @@ use http::{Request, header};
 
 use crate::audit;
 use crate::auth::{Repeat, Ticket};
+use crate::door::RunDoor;
 use crate::lexicon::FUNCTION_COLLECTION;
-use crate::policy::Caller;
+use crate::policy::{Caller, Reads};
 use crate::registry::Function;
-use crate::sandbox::{Context, Job, Limits, LogLine, Logs, NoDoor, Outcome, Owner};
+use crate::sandbox::{Context, Door, Job, Limits, LogLine, Logs, NoDoor, Outcome, Owner};
 use crate::telemetry;
 use crate::workers::Prepare;
 
@@ -25,9 +26,9 @@ use super::{XrpcError, answer, body};
 pub(super) const RUN: &str = "at.functions.run";
 
 /// Host calls that a run may make. A page of a listing is one call, so this is 100,000 records.
-const MAX_HOST_CALLS: u32 = 1_000;
+pub(crate) const MAX_HOST_CALLS: u32 = 1_000;
 /// Bytes that host calls may bring into a run, all together.
-const MAX_HOST_BYTES: u64 = 32 * 1024 * 1024;
+pub(crate) const MAX_HOST_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Answers one call: the guest's outcome, or the refusal by whatever stood in its way.
 pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestId) -> Response {
@@ -188,7 +189,7 @@ async fn attempt(
         input: bytes.slice_ref(request.input.get().as_bytes()),
         limits: limits(service, &function),
         context: Arc::new(context(caller, &function, id)),
-        door: Arc::new(NoDoor),
+        door: door(service, &function),
     };
     let completion = service.workers.run(job, deadline.answer_by()).await?;
     let outcome = completion.outcome();
@@ -217,6 +218,17 @@ fn limits(service: &Service, function: &Function) -> Limits {
         host_calls: MAX_HOST_CALLS,
         host_bytes: MAX_HOST_BYTES,
     }
+}
+
+/// Where the function's host calls go, with what its record allows them to read.
+fn door(service: &Service, function: &Function) -> Arc<dyn Door> {
+    let metadata = &function.metadata;
+    if !metadata.mode.has_host_calls() {
+        return Arc::new(NoDoor);
+    }
+    let reads = Reads::of(metadata.allowed_hosts.as_deref(), service.undeclared_reads);
+    let (registry, author) = (service.registry.clone(), function.author.clone());
+    Arc::new(RunDoor::new(registry, reads, author, tokio::runtime::Handle::current()))
 }
 
 /// What the function may learn of the call.

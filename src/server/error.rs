@@ -99,7 +99,7 @@ impl From<RegistryError> for XrpcError {
         let message = error.to_string();
         let (status, name) = match &error {
             RegistryError::AuthorInactive(_) => (403, "AuthorInactive"),
-            RegistryError::CodeMissing(_) | RegistryError::InvalidFunction(_) => (400, "InvalidFunction"),
+            RegistryError::BlobMissing(_) | RegistryError::InvalidFunction(_) => (400, "InvalidFunction"),
             RegistryError::Handle(_) | RegistryError::NotFound(_) => (400, "FunctionNotFound"),
             RegistryError::NotAFunction => (400, "InvalidRequest"),
             RegistryError::Overloaded(after) => return XrpcError::overloaded(message, *after),

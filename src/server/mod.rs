@@ -20,6 +20,7 @@ mod routes;
 mod service;
 
 pub use admin::Admin;
+pub(crate) use call::{MAX_HOST_BYTES, MAX_HOST_CALLS};
 pub use error::XrpcError;
 pub use listen::{Listener, serve};
 pub use routes::router;

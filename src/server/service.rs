@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::auth::{Verifier, VerifierConfig};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, UndeclaredReads};
 use crate::egress::{Egress, EgressConfig};
 use crate::identity::{Resolver, ResolverConfig, service_document, service_key};
 use crate::policy::Policy;
@@ -28,6 +28,7 @@ pub struct Service {
     pub(super) policy: Policy,
     pub(super) registry: Registry,
     pub(super) show_logs: bool,
+    pub(super) undeclared_reads: UndeclaredReads,
     pub(super) verifier: Verifier,
     pub(super) workers: Workers,
 }
@@ -91,6 +92,7 @@ impl Service {
                 config.code_ttl,
             ),
             show_logs: config.show_logs,
+            undeclared_reads: config.undeclared_reads,
             verifier,
             workers,
         }))

@@ -121,6 +121,38 @@ async fn the_least_module_of_the_manual_answers_as_it_says() {
 }
 
 #[tokio::test]
+async fn what_the_author_should_see_of_a_call_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let odd = r#"(module (memory (export "memory") 1) (data (i32.const 0) "{\"a\":0.5}")
+                   (func (export "alloc") (param i32) (result i32) i32.const 64)
+                   (func (export "run") (param i32 i32) (result i64) i64.const 9))"#;
+    std::fs::write(dir.path().join("odd.wasm"), wat::parse_str(odd).unwrap()).unwrap();
+    let mut dev = Dev::start(&[dir.path().to_str().unwrap()]);
+    let published = dev.line_with("published ");
+    assert!(published.contains("/at.functions.metadata/odd  (pure-v1, "), "{published}");
+    let (url, body) = dev.curl();
+    let mut told = BufReader::new(dev.child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut next = |start: &str| told.find(|line| line.starts_with(start)).unwrap();
+    let request = || client().post(&url).body(body.to_string());
+    // It reaches the caller as it is.
+    assert_eq!(answer(request()).await.output(), &serde_json::json!({ "a": 0.5 }));
+    assert_eq!(next("warning: "), "warning: /a: 0.5 is a fraction; write a text or a scaled whole number");
+
+    std::fs::write(
+        dir.path().join("odd.wasm"),
+        wat::parse_str(odd.replace("i64.const 9", "unreachable")).unwrap(),
+    )
+    .unwrap();
+    dev.line_with("published ");
+    let started = Instant::now();
+    while answer(request()).await.body["ok"] != false {
+        assert!(started.elapsed() < Duration::from_secs(3), "the new version never ran");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(next("failed: ").starts_with("failed: trap: "));
+}
+
+#[tokio::test]
 async fn a_module_that_changes_is_published_again() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("mine.wasm");

@@ -14,12 +14,28 @@ use super::Refusal;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Bound {
+    /// Memories of all instances within a component.
+    AllMemories,
+    /// Tables of all instances within a component.
+    AllTables,
     /// Bytes of one function's body. Register allocation is not linear in these.
     BodyBytes,
+    /// Functions of a component that are lifted and lowered, in all its instances; each costs code of its own.
+    CanonicalFunctions,
+    /// Instances of components within a component.
+    ComponentInstances,
+    /// Components within components.
+    ComponentNesting,
+    /// What a component defines, aliases and instantiates, in all its instances.
+    ComponentSteps,
+    /// Components that are defined within a component.
+    Components,
     /// What the control flow of all functions together costs the compiler, in units of some 10 ns as
     /// measured with wasmtime 48. It is all but linear: twice the branches or loops in one function take
     /// four times as long, and so do twice the locals in loops within loops.
     ControlFlow,
+    /// Instances of core modules within a component.
+    CoreInstances,
     /// Data segments.
     DataSegments,
     /// Entries of all element segments together.
@@ -30,12 +46,16 @@ pub enum Bound {
     Functions,
     /// Globals.
     Globals,
+    /// Imports. No mode offers as many functions, but one may be imported again and again.
+    Imports,
     /// Pages of memory, of 64 KiB, that an instance starts with. This many fit the widest limit.
     InitialPages,
     /// Locals of one function, without parameters.
     Locals,
     /// Memories.
     Memories,
+    /// Core modules that are defined within a component.
+    Modules,
     /// Blocks within blocks, in one function.
     Nesting,
     /// Parameters and results of one function type.
@@ -48,30 +68,46 @@ pub enum Bound {
     Tables,
     /// Locals of all functions together.
     TotalLocals,
+    /// Types of components and instances within each other, counted generously.
+    TypeNesting,
+    /// Parts of a component's types: fields, cases, parameters, declarations.
+    TypeParts,
     /// Types.
     Types,
 }
 
 impl Bound {
     /// The most that is allowed.
-    pub fn limit(self) -> usize {
+    pub const fn limit(self) -> usize {
         match self {
+            Bound::AllMemories => 4,
+            Bound::AllTables => 8,
             Bound::BodyBytes => 256 * 1024,
+            Bound::CanonicalFunctions => 1_000,
+            Bound::ComponentInstances => 200,
+            Bound::ComponentNesting => 8,
+            Bound::ComponentSteps => 20_000,
+            Bound::Components => 100,
             Bound::ControlFlow => 400_000_000,
+            Bound::CoreInstances => 16,
             Bound::DataSegments => 10_000,
             Bound::ElementEntries => 20_000,
             Bound::Exports => 1_000,
             Bound::Functions => 20_000,
             Bound::Globals => 1_000,
+            Bound::Imports => 1_000,
             Bound::InitialPages => 4_096,
             Bound::Locals => 4_096,
             Bound::Memories => 1,
+            Bound::Modules => 32,
             Bound::Nesting => 1_024,
             Bound::Signature => 100,
             Bound::Signatures => 10_000,
             Bound::TableElements => 20_000,
             Bound::Tables => 1,
             Bound::TotalLocals => 200_000,
+            Bound::TypeNesting => 500,
+            Bound::TypeParts => 20_000,
             Bound::Types => 2_000,
         }
     }
@@ -84,49 +120,79 @@ impl Bound {
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Bound::AllMemories => "memories in all instances",
+            Bound::AllTables => "tables in all instances",
             Bound::BodyBytes => "bytes in one function",
+            Bound::CanonicalFunctions => "lifted and lowered functions in all instances",
+            Bound::ComponentInstances => "instances of components",
+            Bound::ComponentNesting => "components within each other",
+            Bound::ComponentSteps => "definitions in all instances",
+            Bound::Components => "components within the component",
             Bound::ControlFlow => {
                 "units of control flow (branches and loops, counted more the more one function has)"
             }
+            Bound::CoreInstances => "instances of core modules",
             Bound::DataSegments => "data segments",
             Bound::ElementEntries => "element segment entries",
             Bound::Exports => "exports",
             Bound::Functions => "functions",
             Bound::Globals => "globals",
+            Bound::Imports => "imports",
             Bound::InitialPages => "pages of initial memory",
             Bound::Locals => "locals in one function",
             Bound::Memories => "memories",
+            Bound::Modules => "core modules within the component",
             Bound::Nesting => "nested blocks",
             Bound::Signature => "parameters and results in one type",
             Bound::Signatures => "parameters and results in all types",
             Bound::TableElements => "initial table elements",
             Bound::Tables => "tables",
             Bound::TotalLocals => "locals in all functions",
+            Bound::TypeNesting => "types of components and instances within each other",
+            Bound::TypeParts => "parts of component types",
             Bound::Types => "types",
         })
     }
 }
 
-/// What has been counted so far.
+/// What has been counted so far, in a module or in all modules of a component together.
 #[derive(Default)]
 pub(super) struct Tally {
     control_flow: usize,
     locals: usize,
+    totals: Vec<(Bound, usize)>,
 }
 
 impl Tally {
+    /// Adds to what was found of something, and checks it.
+    pub(super) fn add(&mut self, bound: Bound, found: usize) -> Result<(), Refusal> {
+        let total = match self.totals.iter_mut().find(|(counted, _)| *counted == bound) {
+            Some((_, total)) => {
+                *total = total.saturating_add(found);
+                *total
+            }
+            None => {
+                self.totals.push((bound, found));
+                found
+            }
+        };
+        bound.check(total)
+    }
+
     /// Checks what a section's header says, before the section is validated.
-    pub(super) fn section(&self, payload: &Payload<'_>) -> Result<(), Refusal> {
+    pub(super) fn section(&mut self, payload: &Payload<'_>) -> Result<(), Refusal> {
         match payload {
-            Payload::TypeSection(section) => check_types(section),
-            Payload::FunctionSection(section) => count(Bound::Functions, section),
+            Payload::TypeSection(section) => self.types(section),
+            Payload::ImportSection(section) => self.add(Bound::Imports, section.count() as usize),
+            Payload::FunctionSection(section) => self.add(Bound::Functions, section.count() as usize),
+            // Of these, as many as each module may have.
             Payload::TableSection(section) => count(Bound::Tables, section),
             Payload::MemorySection(section) => count(Bound::Memories, section),
-            Payload::GlobalSection(section) => count(Bound::Globals, section),
-            Payload::ExportSection(section) => count(Bound::Exports, section),
-            Payload::ElementSection(section) => check_elements(section),
+            Payload::GlobalSection(section) => self.add(Bound::Globals, section.count() as usize),
+            Payload::ExportSection(section) => self.add(Bound::Exports, section.count() as usize),
+            Payload::ElementSection(section) => self.elements(section),
             Payload::DataCountSection { count, .. } => Bound::DataSegments.check(*count as usize),
-            Payload::DataSection(section) => check_data(section),
+            Payload::DataSection(section) => self.data(section),
             _ => Ok(()),
         }
     }
@@ -207,40 +273,40 @@ fn count<T>(bound: Bound, section: &SectionLimited<'_, T>) -> Result<(), Refusal
     bound.check(section.count() as usize)
 }
 
-fn check_types(section: &TypeSectionReader<'_>) -> Result<(), Refusal> {
-    count(Bound::Types, section)?;
-    let mut total = 0;
-    for group in section.clone() {
-        for ty in group?.into_types() {
-            let CompositeInnerType::Func(signature) = &ty.composite_type.inner else { continue };
-            let places = signature.params().len() + signature.results().len();
-            Bound::Signature.check(places)?;
-            total += places;
+impl Tally {
+    fn types(&mut self, section: &TypeSectionReader<'_>) -> Result<(), Refusal> {
+        self.add(Bound::Types, section.count() as usize)?;
+        for group in section.clone() {
+            for ty in group?.into_types() {
+                let CompositeInnerType::Func(signature) = &ty.composite_type.inner else { continue };
+                let places = signature.params().len() + signature.results().len();
+                Bound::Signature.check(places)?;
+                self.add(Bound::Signatures, places)?;
+            }
         }
+        Ok(())
     }
-    Bound::Signatures.check(total)
-}
 
-fn check_elements(section: &wasmparser::ElementSectionReader<'_>) -> Result<(), Refusal> {
-    let mut total = section.count() as usize;
-    Bound::ElementEntries.check(total)?;
-    for element in section.clone() {
-        total = total.saturating_add(match element?.items {
-            ElementItems::Functions(items) => items.count() as usize,
-            ElementItems::Expressions(_, items) => items.count() as usize,
-        });
-        Bound::ElementEntries.check(total)?;
-    }
-    Ok(())
-}
-
-fn check_data(section: &wasmparser::DataSectionReader<'_>) -> Result<(), Refusal> {
-    count(Bound::DataSegments, section)?;
-    for segment in section.clone() {
-        // Reading each one here keeps a damaged segment from being reported as anything else.
-        if let DataKind::Active { memory_index, .. } = segment?.kind {
-            debug_assert_eq!(memory_index, 0, "multi-memory is off");
+    fn elements(&mut self, section: &wasmparser::ElementSectionReader<'_>) -> Result<(), Refusal> {
+        self.add(Bound::ElementEntries, section.count() as usize)?;
+        for element in section.clone() {
+            let entries = match element?.items {
+                ElementItems::Functions(items) => items.count(),
+                ElementItems::Expressions(_, items) => items.count(),
+            };
+            self.add(Bound::ElementEntries, entries as usize)?;
         }
+        Ok(())
     }
-    Ok(())
+
+    fn data(&mut self, section: &wasmparser::DataSectionReader<'_>) -> Result<(), Refusal> {
+        self.add(Bound::DataSegments, section.count() as usize)?;
+        for segment in section.clone() {
+            // Reading each one here keeps a damaged segment from being reported as anything else.
+            if let DataKind::Active { memory_index, .. } = segment?.kind {
+                debug_assert_eq!(memory_index, 0, "multi-memory is off");
+            }
+        }
+        Ok(())
+    }
 }

@@ -6,6 +6,7 @@ use wasmparser::types::Types;
 use wasmparser::{ExternalKind, FuncType, Payload, ValType};
 
 use super::Refusal;
+use crate::lexicon::Mode;
 
 /// What an export is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,18 +61,18 @@ fn list<T: fmt::Display>(types: &[T]) -> String {
 const ALLOC: ExportKind = ExportKind::Function(&[ValueType::I32], &[ValueType::I32]);
 const RUN: ExportKind = ExportKind::Function(&[ValueType::I32, ValueType::I32], &[ValueType::I64]);
 const DEALLOC: ExportKind = ExportKind::Function(&[ValueType::I32, ValueType::I32], &[]);
+const EXECUTE: ExportKind = ExportKind::Function(&[ValueType::I32], &[ValueType::I32]);
+const START: ExportKind = ExportKind::Function(&[], &[]);
+
+/// The names that a mode may ask for.
+const NAMES: [&str; 7] = ["memory", "alloc", "run", "dealloc", "execute", "malloc", "_start"];
 
 /// The exports of a module that a mode may ask for, where they are there.
 #[derive(Default)]
-pub(super) struct Found {
-    memory: Option<Export>,
-    alloc: Option<Export>,
-    run: Option<Export>,
-    dealloc: Option<Export>,
-}
+pub(super) struct Found(Vec<Export>);
 
-#[derive(Clone, Copy)]
 struct Export {
+    name: &'static str,
     kind: ExternalKind,
     index: u32,
 }
@@ -82,34 +83,54 @@ impl Found {
         let Payload::ExportSection(section) = payload else { return Ok(()) };
         for export in section.clone() {
             let export = export?;
-            let found = Some(Export { kind: export.kind, index: export.index });
-            match export.name {
-                "memory" => self.memory = found,
-                "alloc" => self.alloc = found,
-                "run" => self.run = found,
-                "dealloc" => self.dealloc = found,
-                _ => {}
+            if let Some(name) = NAMES.into_iter().find(|name| *name == export.name) {
+                // Names are unique in a valid module, so this stays short.
+                self.0.push(Export { name, kind: export.kind, index: export.index });
             }
         }
         Ok(())
     }
 
-    /// Checks the exports of `pure-v1`. The whole module has been validated, so indices are in range.
-    pub(super) fn check_pure(&self, types: &Types) -> Result<(), Refusal> {
-        let required = [
-            ("memory", self.memory, ExportKind::Memory),
-            ("alloc", self.alloc, ALLOC),
-            ("run", self.run, RUN),
-        ];
-        for (name, found, expected) in required {
-            let found = found.ok_or(Refusal::MissingExport { name, expected })?;
-            check(name, found, expected, types)?;
+    /// Checks the exports of `mode`. The whole module has been validated, so indices are in range.
+    pub(super) fn check(&self, mode: Mode, types: &Types) -> Result<(), Refusal> {
+        self.required("memory", ExportKind::Memory, types)?;
+        match mode {
+            Mode::PureV1 | Mode::HostV1 => {
+                self.required("alloc", ALLOC, types)?;
+                self.required("run", RUN, types)?;
+                self.optional("dealloc", DEALLOC, types)?;
+                Ok(())
+            }
+            Mode::CstrV1 => {
+                self.required("execute", EXECUTE, types)?;
+                // The other name only counts where `alloc` is not exported at all.
+                if self.optional("alloc", ALLOC, types)? || self.optional("malloc", ALLOC, types)? {
+                    return Ok(());
+                }
+                Err(Refusal::MissingExport { name: "alloc` or `malloc", expected: ALLOC, likely: None })
+            }
+            Mode::WasiV1 => self.required("_start", START, types),
+            Mode::ComponentV1 => Err(Refusal::CoreModule { likely: None }),
         }
-        self.dealloc.map_or(Ok(()), |found| check("dealloc", found, DEALLOC, types))
+    }
+
+    fn required(&self, name: &'static str, expected: ExportKind, types: &Types) -> Result<(), Refusal> {
+        if self.optional(name, expected, types)? {
+            return Ok(());
+        }
+        Err(Refusal::MissingExport { name, expected, likely: None })
+    }
+
+    /// Whether the export is there; if so, it is as expected.
+    fn optional(&self, name: &'static str, expected: ExportKind, types: &Types) -> Result<bool, Refusal> {
+        match self.0.iter().find(|export| export.name == name) {
+            None => Ok(false),
+            Some(export) => check(name, export, expected, types).map(|()| true),
+        }
     }
 }
 
-fn check(name: &'static str, found: Export, expected: ExportKind, types: &Types) -> Result<(), Refusal> {
+fn check(name: &'static str, found: &Export, expected: ExportKind, types: &Types) -> Result<(), Refusal> {
     let mismatch = |found: String| Err(Refusal::WrongExport { name, expected, found });
     match (expected, found.kind) {
         (ExportKind::Memory, ExternalKind::Memory) => Ok(()),
@@ -130,10 +151,10 @@ fn check(name: &'static str, found: Export, expected: ExportKind, types: &Types)
     }
 }
 
-fn same(expected: &[ValueType], found: &[ValType]) -> bool {
+pub(super) fn same(expected: &[ValueType], found: &[ValType]) -> bool {
     expected.iter().copied().map(ValType::from).eq(found.iter().copied())
 }
 
-fn describe(ty: &FuncType) -> String {
+pub(super) fn describe(ty: &FuncType) -> String {
     format!("a function ({}) -> ({})", list(ty.params()), list(ty.results()))
 }

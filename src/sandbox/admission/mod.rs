@@ -6,19 +6,23 @@
 //! laxer than the other.
 
 mod bounds;
+mod component;
 mod exports;
+mod imports;
+mod likely;
+mod listing;
 mod refusal;
 
 use wasmparser::types::Types;
-use wasmparser::{
-    FuncValidatorAllocations, FunctionBody, Parser, Payload, TypeRef, ValidPayload, Validator, WasmFeatures,
-};
+use wasmparser::{FuncValidatorAllocations, FunctionBody, Parser, ValidPayload, Validator, WasmFeatures};
 
 use crate::lexicon::Mode;
 use bounds::{Shape, Tally};
 
 pub use bounds::Bound;
-pub use exports::ExportKind;
+pub use exports::{ExportKind, ValueType};
+pub(in crate::sandbox) use imports::{HOST_MODULES, HostFunction, WASI, WASI_MODULES};
+pub use listing::{Item, Kind};
 pub use refusal::Refusal;
 
 /// The longest module that is considered.
@@ -30,7 +34,8 @@ pub const RULES: u32 = 1;
 
 /// What guests may use of WebAssembly: what stable compilers emit without being asked. Everything
 /// else would only add to what can go wrong. `GC_TYPES` stays off, so of the reference types only
-/// `funcref` is left.
+/// `funcref` is left. Of the component model it is what was there first: no async, no errors with context, no
+/// maps.
 pub(super) const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
     .union(WasmFeatures::SIGN_EXTENSION)
@@ -39,25 +44,41 @@ pub(super) const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::BULK_MEMORY)
     .union(WasmFeatures::SIMD)
     .union(WasmFeatures::FLOATS)
-    .union(WasmFeatures::EXTENDED_CONST);
+    .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::COMPONENT_MODEL);
 
-/// What is known of a module that passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is known of a file that passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admitted {
-    /// Memory and table that an instance has before its first instruction.
+    /// Memory and tables that an instance has before its first instruction.
     pub initial_bytes: u64,
+    /// What it is.
+    pub kind: Kind,
+    /// What it imports, in the order of the file: the first hundred.
+    pub imports: Vec<Item>,
+    /// What it exports, in the order of the file: the first hundred.
+    pub exports: Vec<Item>,
+    /// How many imports and exports are not listed.
+    pub unlisted: usize,
 }
 
-/// Judges a module by the rules of `mode`. Takes time in proportion to its length.
+/// Judges a file by the rules of `mode`. Takes time in proportion to its length.
 pub(super) fn admit(mode: Mode, code: &[u8]) -> Result<Admitted, Refusal> {
     if code.len() > MAX_MODULE_BYTES {
         return Err(Refusal::TooLong { bytes: code.len() });
     }
-    check_header(code)?;
+    check_header(mode, code)?;
     match mode {
-        Mode::PureV1 => admit_core(code),
-        Mode::HostV1 | Mode::ComponentV1 | Mode::WasiV1 | Mode::CstrV1 => Err(Refusal::NotWasm),
+        Mode::PureV1 | Mode::HostV1 | Mode::WasiV1 | Mode::CstrV1 => {
+            admit_core(mode, code).map_err(|refusal| refusal.with_likely(mode, || likely(code)))
+        }
+        Mode::ComponentV1 => component::admit(code),
     }
+}
+
+/// The mode that a file was most likely built for, by its imports and exports; it need not pass there.
+pub(super) fn likely(code: &[u8]) -> Option<Mode> {
+    likely::likely(code)
 }
 
 /// The preamble of a core module: magic number and version 1.
@@ -65,18 +86,21 @@ const CORE_MODULE: [u8; 8] = *b"\0asm\x01\0\0\0";
 /// The preamble of a component: magic number, version 13, layer 1.
 const COMPONENT: [u8; 8] = *b"\0asm\x0d\0\x01\0";
 
-fn check_header(code: &[u8]) -> Result<(), Refusal> {
+fn check_header(mode: Mode, code: &[u8]) -> Result<(), Refusal> {
     if !code.starts_with(&CORE_MODULE[..4]) {
         return Err(Refusal::NotWasm);
     }
     match code.get(..8) {
-        Some(header) if header == CORE_MODULE => Ok(()),
-        Some(header) if header == COMPONENT => Err(Refusal::Component),
+        Some(header) if header == CORE_MODULE && mode.is_component() => {
+            Err(Refusal::CoreModule { likely: likely(code) })
+        }
+        Some(header) if header == COMPONENT && !mode.is_component() => Err(Refusal::Component { mode }),
+        Some(header) if header == CORE_MODULE || header == COMPONENT => Ok(()),
         _ => Err(Refusal::Version),
     }
 }
 
-fn admit_core(code: &[u8]) -> Result<Admitted, Refusal> {
+fn admit_core(mode: Mode, code: &[u8]) -> Result<Admitted, Refusal> {
     let mut validator = Validator::new_with_features(FEATURES);
     let mut parser = Parser::new(0);
     parser.set_features(FEATURES);
@@ -85,7 +109,7 @@ fn admit_core(code: &[u8]) -> Result<Admitted, Refusal> {
     let mut exports = exports::Found::default();
     for payload in parser.parse_all(code) {
         let payload = payload?;
-        refuse_imports(&payload)?;
+        imports::section(mode, &payload)?;
         tally.section(&payload)?;
         exports.section(&payload)?;
         match validator.payload(&payload)? {
@@ -96,8 +120,9 @@ fn admit_core(code: &[u8]) -> Result<Admitted, Refusal> {
                 allocations = function.into_allocations();
             }
             ValidPayload::End(types) => {
-                exports.check_pure(&types)?;
-                return Ok(Admitted { initial_bytes: initial_bytes(&types)? });
+                imports::check(mode, &types)?;
+                exports.check(mode, &types)?;
+                return admitted(&types);
             }
             ValidPayload::Ok | ValidPayload::Parser(_) => {}
         }
@@ -106,22 +131,11 @@ fn admit_core(code: &[u8]) -> Result<Admitted, Refusal> {
     Err(Refusal::Malformed { reason: "the module does not end".into(), offset: code.len() })
 }
 
-fn refuse_imports(payload: &Payload<'_>) -> Result<(), Refusal> {
-    let Payload::ImportSection(section) = payload else { return Ok(()) };
-    match section.clone().into_imports().next() {
-        None => Ok(()),
-        Some(import) => {
-            let import = import?;
-            let kind = match import.ty {
-                TypeRef::Func(_) | TypeRef::FuncExact(_) => "a function",
-                TypeRef::Global(_) => "a global",
-                TypeRef::Memory(_) => "a memory",
-                TypeRef::Table(_) => "a table",
-                TypeRef::Tag(_) => "a tag",
-            };
-            Err(Refusal::import(import.module, import.name, kind))
-        }
-    }
+fn admitted(types: &Types) -> Result<Admitted, Refusal> {
+    let initial_bytes = initial_bytes(types)?;
+    let (imports, more_imports) = listing::imports(types);
+    let (exports, more_exports) = listing::exports(types);
+    Ok(Admitted { initial_bytes, kind: Kind::Core, imports, exports, unlisted: more_imports + more_exports })
 }
 
 type FuncValidator = wasmparser::FuncValidator<wasmparser::ValidatorResources>;
@@ -147,8 +161,9 @@ fn check_body(
     tally.shape(&shape)
 }
 
+const PAGE_BYTES: u64 = 65_536;
+
 fn initial_bytes(types: &Types) -> Result<u64, Refusal> {
-    const PAGE_BYTES: u64 = 65_536;
     let types = types.as_ref();
     let mut bytes = 0;
     for index in 0..types.memory_count() {

@@ -67,7 +67,7 @@ async fn deploy_tells_people_how_to_invoke_what_they_deployed() {
     let (code, stdout, _) = run(&mut as_author(&pds, &["deploy", &file, "--name", "echo"])).await;
     assert_eq!(code, 0);
     let expected = format!(
-        "deployed echo 0.1.0\n  function  {FUNCTION}\n  record    bafyrecord\n  code      {MODULE_CID} (31.4 KiB)\n\n\
+        "deployed echo 0.1.0\n  function  {FUNCTION}\n  record    bafyrecord\n  code      {MODULE_CID} (31.4 KiB)\n  mode      pure-v1\n\n\
          invoke it:\n  at-functions invoke {FUNCTION} --service did:web:HOST --input '{{}}'\n\
          pin this very version with:\n  --cid bafyrecord\n"
     );
@@ -124,7 +124,10 @@ async fn what_is_wrong_on_this_side_is_told_before_anything_is_sent() {
         (&["deploy", &file, "--name", "a", "--max-memory-mb", "1"], "the module starts with 2 MiB"),
         (&["deploy", &file, "--name", "My Echo"], "--rkey my-echo"),
         (&["deploy", &file, "--name", "a", "--input-schema", schema], "/properties/a/multipleOf: 0.5"),
-        (&["deploy", &file, "--name", "a", "--mode", "pure-v9"], "there are these modes: pure-v1"),
+        (
+            &["deploy", &file, "--name", "a", "--mode", "pure-v9"],
+            "there are these modes: pure-v1, host-v1, component-v1, wasi-v1, cstr-v1",
+        ),
         (&["deploy", &file, "--name", "a", "--max-memory-mb", "300"], "1..=256"),
         (&["deploy", &file, "--name", "a", "--pasword-file", "x"], "--password-file"),
         (&["invoke", FUNCTION, "--service", "did:web:a.com", "--input", "{a}"], "--input: not JSON"),

@@ -5,11 +5,13 @@
 // Clippy takes only functions marked as tests for tests; these are their helpers.
 #![allow(clippy::unwrap_used)]
 
+mod check;
 mod deploy;
 mod did;
 mod invoke;
 mod program;
 mod records;
+mod run;
 
 use std::path::Path;
 use std::process::{Output, Stdio};

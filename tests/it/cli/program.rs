@@ -39,7 +39,7 @@ async fn ctrl_c_ends_a_command_that_waits_for_stdin() {
 }
 
 #[cfg(unix)]
-fn interrupt(child: &tokio::process::Child) {
+pub(super) fn interrupt(child: &tokio::process::Child) {
     let pid = rustix::process::Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
 }
@@ -63,7 +63,9 @@ async fn a_reader_that_has_seen_enough_is_no_failure() {
 async fn help_and_version_are_there() {
     let (code, stdout, _) = run(&mut program(&["--version"])).await;
     assert_eq!((code, stdout), (0, format!("at-functions {}\n", env!("CARGO_PKG_VERSION"))));
-    for command in ["deploy", "invoke", "list", "describe", "delete", "did", "did check", "health"] {
+    for command in
+        ["deploy", "invoke", "list", "describe", "delete", "check", "run", "did", "did check", "health"]
+    {
         let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
         let (code, stdout, _) = run(&mut program(&arguments)).await;
         assert_eq!(code, 0);

@@ -116,12 +116,11 @@ async fn describe_shows_what_the_authors_signature_proves() {
 async fn describe_says_why_a_proved_record_does_not_run() {
     let pds = pds().await;
     let mut record = function_record(MODULE);
-    record["mode"] = "wasi-v1".into();
+    record["mode"] = "wasi-v9".into();
     pds.on(PROOF, proof(author_key(), Some(&record)));
     let (code, stdout, stderr) = run(&mut as_author(&pds, &["describe", FUNCTION])).await;
     assert_eq!((code, stderr.as_str()), (0, ""));
-    let why =
-        "`mode` is \"wasi-v1\", which this service does not offer; publish the function as one of: pure-v1";
+    let why = "`mode` is \"wasi-v9\", an unknown mode; use one of: pure-v1, host-v1, component-v1, wasi-v1, cstr-v1";
     assert!(stdout.contains(&format!("\n  runs      no. InvalidFunction: {why}\n")), "{stdout}");
     let (_, stdout, _) = run(&mut as_author(&pds, &["describe", FUNCTION, "--json"])).await;
     let told: Value = serde_json::from_str(&stdout).unwrap();

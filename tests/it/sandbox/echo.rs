@@ -1,38 +1,11 @@
 //! The example of `pure-v1` that is built from source in this repository.
 
-use std::fmt::Write;
 use std::fs;
 use std::path::Path;
-
-use sha2::{Digest, Sha256};
 
 use super::*;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pure-rust");
-
-#[test]
-fn the_built_module_is_of_the_sources_as_they_are() {
-    let folder = Path::new(FOLDER);
-    let mut names: Vec<String> = fs::read_dir(folder.join("src"))
-        .unwrap()
-        .map(|entry| format!("src/{}", entry.unwrap().file_name().into_string().unwrap()))
-        .collect();
-    names.extend(["Cargo.lock".into(), "Cargo.toml".into()]);
-    names.sort();
-    let mut sources = Sha256::new();
-    for name in names {
-        sources.update(&name);
-        sources.update([0]);
-        sources.update(fs::read(folder.join(&name)).unwrap());
-        sources.update([0]);
-    }
-    let digest = sources.finalize().iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    });
-    let built_from = fs::read_to_string(folder.join("echo.sources")).unwrap();
-    assert_eq!(built_from.trim(), digest, "run examples/build");
-}
 
 #[test]
 fn the_example_answers_with_its_input() {

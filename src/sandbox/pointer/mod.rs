@@ -1,17 +1,24 @@
-//! The ABI of `pure-v1`: JSON in and out of a core module's memory.
+//! The ABI of `pure-v1` and `host-v1`: JSON in and out of a core module's memory.
 //!
 //! The host writes the input where `alloc(len)` says, calls `run(ptr, len)`, and reads the output
 //! where the result says: pointer in the upper half, length in the lower, both unsigned. Every
 //! pointer is the guest's word and is checked against the memory as it is then, which any call may
 //! have grown. `dealloc` is not called: the instance ends with the run.
+//!
+//! What `host-v1` has beside that is in `calls`; its JSON is in `shapes`.
 
-use bytes::Bytes;
-use wasmtime::{Engine, Instance, InstancePre, Linker, Memory, Module, ModuleExport, Store, TypedFunc};
+mod calls;
+mod shapes;
 
-use super::guest::{Control, Ended, Guest, ended, memory_exceeded};
-use super::{Failure, Limits, Lost, Outcome, json};
+use wasmtime::{Instance, InstancePre, Linker, Memory, Module, ModuleExport, Store, TypedFunc};
 
-/// A compiled `pure-v1` function, linked to nothing.
+use super::guest::{Control, Ended, Guest, ended};
+use super::program::Output;
+use super::{Failure, Limits, Lost, Outcome, linear};
+
+pub(super) use calls::link;
+
+/// A compiled function of this ABI, linked to what its mode offers.
 pub(super) struct Pointer {
     pre: InstancePre<Guest>,
     memory: ModuleExport,
@@ -20,10 +27,11 @@ pub(super) struct Pointer {
 }
 
 impl Pointer {
-    /// `None` if the module has imports or lacks an export; admission has seen to it that it does not.
-    pub(super) fn new(engine: &Engine, module: &Module) -> Option<Pointer> {
+    /// `None` if an import is not in the linker or an export is not there; admission has seen to it
+    /// that they are.
+    pub(super) fn new(linker: &Linker<Guest>, module: &Module) -> Option<Pointer> {
         Some(Pointer {
-            pre: Linker::new(engine).instantiate_pre(module).ok()?,
+            pre: linker.instantiate_pre(module).ok()?,
             memory: module.get_export_index("memory")?,
             alloc: module.get_export_index("alloc")?,
             run: module.get_export_index("run")?,
@@ -51,17 +59,17 @@ impl Pointer {
             Failure::new(Outcome::MemoryExceeded, "the input does not fit into a 32-bit memory")
         })?;
         let place = match exports.alloc.call_async(&mut *store, length).await {
-            // Pointers are unsigned; the ABI only has signed integers to carry them.
             Ok(pointer) => pointer as u32,
             Err(error) => return Err(stopped(error, store)),
         };
-        exports.write(store, place, input, limits)?;
+        let (memory, guest) = exports.memory.data_and_store_mut(&mut *store);
+        linear::given(memory, guest, place, length as u32, "alloc", "the input")?.copy_from_slice(input);
 
         let result = match exports.run.call_async(&mut *store, (place as i32, length)).await {
             Ok(packed) => Packed::from(packed),
             Err(error) => return Err(stopped(error, store)),
         };
-        exports.read(store, result, limits)
+        read(exports.memory.data(&*store), result, limits)
     }
 
     fn exports(&self, store: &mut Store<Guest>, instance: Instance) -> Result<Exports, Ended> {
@@ -80,76 +88,25 @@ impl Pointer {
     }
 }
 
-/// What a guest handed out.
-pub(super) struct Output {
-    /// One JSON value.
-    pub(super) value: Bytes,
-    /// The length of what the guest wrote, whitespace around it included.
-    pub(super) bytes: u64,
-}
-
 struct Exports {
     memory: Memory,
     alloc: TypedFunc<i32, i32>,
     run: TypedFunc<(i32, i32), i64>,
 }
 
-impl Exports {
-    fn write(
-        &self,
-        store: &mut Store<Guest>,
-        place: u32,
-        input: &[u8],
-        limits: &Limits,
-    ) -> Result<(), Ended> {
-        let (memory, guest) = self.memory.data_and_store_mut(store);
+fn read(memory: &[u8], output: Packed, limits: &Limits) -> Result<Output, Ended> {
+    let Packed { pointer, length } = output;
+    let Some(bytes) = linear::region(memory, pointer, length) else {
         let size = memory.len();
-        let start = place as usize;
-        let end = start.saturating_add(input.len());
-        let target = memory.get_mut(start..end).filter(|_| place != 0 || input.is_empty());
-        match target {
-            Some(target) => {
-                target.copy_from_slice(input);
-                Ok(())
-            }
-            // An allocator says so with a pointer to nowhere when there is no memory left.
-            None if guest.meter.refused() => {
-                Err(memory_exceeded(limits, "`alloc` found no room for the input").into())
-            }
-            None => {
-                let message = format!(
-                    "`alloc({})` returned {place}, which is no place for the input in {size} bytes of memory",
-                    input.len()
-                );
-                Err(Failure::new(Outcome::OutputInvalid, message).into())
-            }
-        }
-    }
-
-    fn read(&self, store: &Store<Guest>, output: Packed, limits: &Limits) -> Result<Output, Ended> {
-        let memory = self.memory.data(store);
-        let Packed { pointer, length } = output;
-        let start = pointer as usize;
-        let end = start.saturating_add(length as usize);
-        let Some(bytes) = memory.get(start..end) else {
-            let size = memory.len();
-            let message = format!(
-                "`run` returned {length} bytes at {pointer}, which is not within the {size} bytes of memory"
-            );
-            return Err(Failure::new(Outcome::OutputInvalid, message).into());
-        };
-        if bytes.len() > limits.output_bytes {
-            let message =
-                format!("the output has {length} bytes; at most {} are allowed", limits.output_bytes);
-            return Err(Failure::new(Outcome::OutputTooLarge, message).into());
-        }
-        let value = json::one_value(bytes)
-            .map_err(|error| Failure::new(Outcome::OutputInvalid, error.to_string()))?;
-        Ok(Output { value: Bytes::copy_from_slice(value), bytes: u64::from(length) })
-    }
+        let message = format!(
+            "`run` returned {length} bytes at {pointer}, which is not within the {size} bytes of memory"
+        );
+        return Err(Failure::new(Outcome::OutputInvalid, message).into());
+    };
+    Ok(Output::json(bytes, limits)?)
 }
 
-/// The result of `run`: where the output is.
+/// Where something is in a guest's memory: pointer in the upper half, length in the lower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Packed {
     pointer: u32,
@@ -160,6 +117,12 @@ impl From<i64> for Packed {
     fn from(packed: i64) -> Packed {
         let bits = packed as u64;
         Packed { pointer: (bits >> 32) as u32, length: bits as u32 }
+    }
+}
+
+impl From<Packed> for i64 {
+    fn from(packed: Packed) -> i64 {
+        (u64::from(packed.pointer) << 32 | u64::from(packed.length)) as i64
     }
 }
 
@@ -178,6 +141,7 @@ mod tests {
         ];
         for (packed, pointer, length) in cases {
             assert_eq!(Packed::from(packed), Packed { pointer, length });
+            assert_eq!(i64::from(Packed { pointer, length }), packed);
         }
     }
 }

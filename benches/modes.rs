@@ -1,0 +1,144 @@
+//! The same work in every mode: warm verified calls a second, one table, all in one run.
+//!
+//! `cargo bench --bench modes` runs the least echo that there is in each mode, and the listers of
+//! `examples/` on a page of ten records that the service has at hand. Rounds of the functions take turns, so
+//! that whatever else the machine does meets all of them; the load generator shares the machine with what
+//! it measures, so only ratios mean something.
+
+mod support;
+
+use std::time::Duration;
+
+use at_functions::lexicon::{Mode, RecordKey};
+use serde_json::{Value, json};
+
+use support::{CONNECTIONS, Stage, load};
+
+const ROUND: Duration = Duration::from_secs(2);
+const ROUNDS: usize = 5;
+/// More calls than a round gets through.
+const TOKENS: usize = 50_000;
+
+/// The least echo with the ABI of `pure-v1` and `host-v1`.
+const POINTER: &str = r#"(module
+    (memory (export "memory") 1)
+    (func (export "alloc") (param i32) (result i32) (i32.const 1024))
+    (func (export "run") (param $ptr i32) (param $len i32) (result i64)
+        (i64.or (i64.shl (i64.extend_i32_u (local.get $ptr)) (i64.const 32)) (i64.extend_i32_u (local.get $len)))))"#;
+
+/// The least echo of `cstr-v1`.
+const CSTR: &str = r#"(module
+    (memory (export "memory") 1)
+    (func (export "alloc") (param i32) (result i32) (i32.const 1024))
+    (func (export "execute") (param $input i32) (result i32) (local.get $input)))"#;
+
+/// The least echo of `wasi-v1`: one read of stdin, one write to stdout.
+const WASI: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (func (export "_start")
+        (i32.store (i32.const 0) (i32.const 1024))
+        (i32.store (i32.const 4) (i32.const 32768))
+        (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 4)))
+        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
+
+/// The least echo of `component-v1`.
+const COMPONENT: &str = r#"(component
+    (core module $m
+        (memory (export "memory") 1)
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+        (func (export "run") (param $ptr i32) (param $len i32) (result i32)
+            (i32.store8 (i32.const 16) (i32.const 0))
+            (i32.store (i32.const 20) (local.get $ptr))
+            (i32.store (i32.const 24) (local.get $len))
+            (i32.const 16)))
+    (core instance $i (instantiate $m))
+    (func (export "run") (param "input-json" string) (result (result string (error string)))
+        (canon lift (core func $i "run") (memory $i "memory") (realloc (func $i "realloc")))))"#;
+
+/// One line of the table.
+struct Line {
+    name: &'static str,
+    body: String,
+    per_second: Vec<f64>,
+    p50_micros: Vec<f64>,
+    p99_micros: Vec<f64>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let mut stage = Stage::start().await?;
+    let host_lister = include_bytes!("../examples/host-rust/lister.wasm");
+    let component_lister = include_bytes!("../examples/component-rust/lister.wasm");
+    let component_lister_2 = include_bytes!("../examples/component-rust-v2/lister.wasm");
+    let echoes = [
+        ("pure-v1, echo", Mode::PureV1, wat::parse_str(POINTER)?),
+        ("host-v1, echo", Mode::HostV1, wat::parse_str(POINTER)?),
+        ("cstr-v1, echo", Mode::CstrV1, wat::parse_str(CSTR)?),
+        ("wasi-v1, echo", Mode::WasiV1, wat::parse_str(WASI)?),
+        ("component-v1, echo", Mode::ComponentV1, wat::parse_str(COMPONENT)?),
+    ];
+    let listers = [
+        ("host-v1, list 10", Mode::HostV1, host_lister.to_vec()),
+        ("component-v1 @0.1.0, list 10", Mode::ComponentV1, component_lister.to_vec()),
+        ("component-v1 @0.2.0, list 10", Mode::ComponentV1, component_lister_2.to_vec()),
+    ];
+    let mut lines = Vec::new();
+    let input = json!({ "hello": "world" });
+    for (name, mode, wasm) in echoes {
+        lines.push(line(&stage, name, mode, wasm, &input)?);
+    }
+    let input = json!({ "repo": stage.author.did(), "collection": "at.functions.metadata", "limit": 10 });
+    for (name, mode, wasm) in listers {
+        lines.push(line(&stage, name, mode, wasm, &input)?);
+    }
+    // So that a page of ten is full.
+    for number in 0..10 {
+        let rkey = RecordKey::parse(&format!("filler-{number}"))?;
+        stage.author.publish(&rkey, Mode::PureV1, wat::parse_str(POINTER)?.into())?;
+    }
+
+    println!(
+        "{CONNECTIONS} keep-alive connections, {ROUNDS} rounds of {} s in turn, the load generator beside it",
+        ROUND.as_secs()
+    );
+    for round in 0..=ROUNDS {
+        for line in &mut lines {
+            let tokens = stage.tokens(TOKENS);
+            let figures = load(stage.service, &line.body, Some(tokens), ROUND).await?;
+            // The first round compiles and fetches.
+            if round > 0 {
+                line.per_second.push(figures.per_second);
+                line.p50_micros.push(figures.p50_micros);
+                line.p99_micros.push(figures.p99_micros);
+            }
+        }
+    }
+    println!("| function | calls/s | p50 | p99 | beside pure-v1 |\n|---|---|---|---|---|");
+    let pure = median(&lines[0].per_second);
+    for line in &lines {
+        println!(
+            "| {} | {:.0} | {:.2} ms | {:.2} ms | {:.2} |",
+            line.name,
+            median(&line.per_second),
+            median(&line.p50_micros) / 1e3,
+            median(&line.p99_micros) / 1e3,
+            median(&line.per_second) / pure,
+        );
+    }
+    Ok(())
+}
+
+fn line(stage: &Stage, name: &'static str, mode: Mode, wasm: Vec<u8>, input: &Value) -> anyhow::Result<Line> {
+    let rkey: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    let published = stage.author.publish(&RecordKey::parse(&rkey)?, mode, wasm.into())?;
+    let body = json!({ "function": published.uri.to_string(), "input": input }).to_string();
+    Ok(Line { name, body, per_second: Vec::new(), p50_micros: Vec::new(), p99_micros: Vec::new() })
+}
+
+fn median(figures: &[f64]) -> f64 {
+    let mut figures = figures.to_vec();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}

@@ -1,0 +1,273 @@
+//! `check`: what a wasm file is, which modes it fits, and what services would refuse it for.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::anatomy::{Anatomy, Items};
+use super::deploy;
+use super::error::{CliError, shown};
+use super::files;
+use super::local::Local;
+use super::output::{self, Exit, Report};
+use super::wasm::{self, InvalidWasm};
+use crate::lexicon::{FunctionMetadata, Mode};
+use crate::policy::{MAX_SCOPES, Scope};
+use crate::repo::blob_cid;
+use crate::sandbox::Admitted;
+
+/// Imports and exports that people are shown, each.
+const SHOWN: usize = 24;
+
+/// Look at a wasm file as services do: what it is, which modes it fits, what they would refuse.
+///
+/// The file is judged by the rules of every mode and then compiled, by the same code as in a service.
+/// It fits if it passes as the mode that is given; without --mode, if it passes as any, and the best
+/// guess is said. What its outputs are like only a run can tell: see `at-functions run`.
+#[derive(Args)]
+#[command(after_help = concat!(
+    "\
+Examples:
+  at-functions check echo.wasm
+  at-functions check lister.wasm --mode host-v1 --allow at://alice.example.com/app.bsky.feed.post
+  at-functions check echo.wasm --json
+
+",
+    exit_codes!()
+))]
+pub(super) struct CheckArgs {
+    /// The wasm binary; - for stdin
+    file: PathBuf,
+    /// How the function is to talk with its host [default: the mode that it looks built for]
+    #[arg(long, value_parser = deploy::mode)]
+    mode: Option<Mode>,
+    /// An entry of the record's allowedHosts, to be looked at too. May be given many times
+    #[arg(long, value_name = "AT_URI")]
+    allow: Vec<String>,
+    /// Print JSON: {cid, size, kind, imports, exports, modes, mode, fits, compiled, warnings}
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found.
+struct Findings {
+    size: u64,
+    cid: String,
+    anatomy: Anatomy,
+    /// Each mode, with why services refuse the file as that.
+    modes: Vec<(Mode, Result<Admitted, InvalidWasm>)>,
+    /// The mode that counts: the given one, or the best guess.
+    mode: Mode,
+    compiled: Option<Result<Compiled, String>>,
+    warnings: Vec<String>,
+}
+
+struct Compiled {
+    millis: u64,
+    bytes: u64,
+}
+
+/// Runs the command.
+pub(super) async fn check(args: CheckArgs) -> Result<Report, CliError> {
+    let bytes = files::read(&args.file, wasm::MAX_CODE_BYTES).await?;
+    let anatomy = Anatomy::of(&bytes);
+    let modes: Vec<_> = Mode::ALL.map(|mode| (mode, wasm::check(&bytes, mode))).into();
+    let mode = args.mode.unwrap_or_else(|| best(&modes, anatomy.likely_mode()));
+    let admitted = modes.iter().find_map(|(of, verdict)| verdict.as_ref().ok().filter(|_| *of == mode));
+    let mut findings = Findings {
+        size: bytes.len() as u64,
+        cid: blob_cid(&bytes).to_string(),
+        warnings: warnings(&args, &anatomy, bytes.len() as u64, mode, admitted),
+        compiled: None,
+        anatomy,
+        mode,
+        modes,
+    };
+    if findings.is_admitted() {
+        let compiled = Local::start()?.compile(&args.file, mode, bytes.into()).await?;
+        findings.compiled = Some(match compiled {
+            Ok(compiled) => Ok(Compiled {
+                millis: compiled.took.as_millis() as u64,
+                bytes: compiled.artifact.bytes() as u64,
+            }),
+            Err(refusal) => Err(refusal.to_string()),
+        });
+    }
+    let exit = if findings.fits() { Exit::Done } else { Exit::Refused };
+    let report = Report::json_or(args.json, &findings.json(), || findings.text(&args));
+    Ok(Report { exit, ..report })
+}
+
+/// The mode that a file looks built for if it passes as that, else the first that it passes as.
+fn best(modes: &[(Mode, Result<Admitted, InvalidWasm>)], likely: Mode) -> Mode {
+    let passes = |wanted: Mode| modes.iter().any(|(mode, verdict)| *mode == wanted && verdict.is_ok());
+    if passes(likely) { likely } else { Mode::ALL.into_iter().find(|mode| passes(*mode)).unwrap_or(likely) }
+}
+
+impl Findings {
+    fn is_admitted(&self) -> bool {
+        self.modes.iter().any(|(mode, verdict)| *mode == self.mode && verdict.is_ok())
+    }
+
+    fn fits(&self) -> bool {
+        matches!(self.compiled, Some(Ok(_)))
+    }
+
+    /// Why the file is no WebAssembly at all, if it is none.
+    fn no_wasm(&self) -> Option<&InvalidWasm> {
+        let (_, verdict) = self.modes.first()?;
+        verdict.as_ref().err().filter(|why| why.is_no_wasm())
+    }
+
+    fn kind(&self) -> &'static str {
+        match (self.no_wasm(), self.anatomy.is_component) {
+            (Some(_), _) => "no WebAssembly binary",
+            (None, true) => "component",
+            (None, false) => "core module",
+        }
+    }
+
+    fn json(&self) -> Value {
+        let items = |items: &Items| -> Vec<Value> {
+            items.first.iter().map(|item| json!({"name": item.name, "kind": item.kind})).collect()
+        };
+        let modes: Vec<Value> = self
+            .modes
+            .iter()
+            .map(|(mode, verdict)| {
+                let reason = verdict.as_ref().err().map(ToString::to_string);
+                json!({"mode": mode.as_str(), "fits": verdict.is_ok(), "reason": reason})
+            })
+            .collect();
+        let compiled = self.compiled.as_ref().map(|compiled| match compiled {
+            Ok(compiled) => json!({"ok": true, "millis": compiled.millis, "bytes": compiled.bytes}),
+            Err(reason) => json!({"ok": false, "reason": reason}),
+        });
+        json!({
+            "cid": self.cid,
+            "size": self.size,
+            "kind": self.kind(),
+            "imports": items(&self.anatomy.imports),
+            "exports": items(&self.anatomy.exports),
+            "modes": modes,
+            "mode": self.mode.as_str(),
+            "fits": self.fits(),
+            "compiled": compiled,
+            "warnings": self.warnings,
+        })
+    }
+
+    fn text(&self, args: &CheckArgs) -> String {
+        let file = output::printable(&args.file.display().to_string());
+        let mut text = match self.no_wasm() {
+            Some(why) => format!("{file}\n  {}: {why}\n\nservices refuse it\n", self.kind()),
+            None => format!("{file}\n{}\n{}\n", output::table(&self.rows()), self.conclusion(args)),
+        };
+        for warning in &self.warnings {
+            text.push_str(&format!("warning: {warning}\n"));
+        }
+        text
+    }
+
+    fn rows(&self) -> Vec<[String; 2]> {
+        let mut rows = vec![
+            pair("kind", format!("{}, {}", self.kind(), output::size(self.size))),
+            pair("blob", self.cid.clone()),
+        ];
+        for (name, items) in [("imports", &self.anatomy.imports), ("exports", &self.anatomy.exports)] {
+            rows.extend(list(name, items));
+        }
+        for (mode, verdict) in &self.modes {
+            let told = match verdict {
+                Ok(_) => "fits".to_owned(),
+                Err(why) => format!("no: {}", shown(&why.to_string())),
+            };
+            rows.push(pair(mode.as_str(), told));
+        }
+        match &self.compiled {
+            Some(Ok(compiled)) => {
+                let told = format!("in {} ms, to {}", compiled.millis, output::size(compiled.bytes));
+                rows.push(pair("compiles", told));
+            }
+            Some(Err(why)) => rows.push(pair("compiles", format!("no: {}", shown(why)))),
+            None => {}
+        }
+        rows
+    }
+
+    fn conclusion(&self, args: &CheckArgs) -> String {
+        let mode = self.mode;
+        match (self.fits(), args.mode) {
+            (true, Some(_)) => format!("services run it as {mode}"),
+            (true, None) => format!("services run it as {mode}, which it looks built for"),
+            (false, Some(_)) => format!("services refuse it as {mode}"),
+            (false, None) => format!("services refuse it; it looks built for {mode}"),
+        }
+    }
+}
+
+/// What a service would take, and its author may regret.
+fn warnings(
+    args: &CheckArgs,
+    anatomy: &Anatomy,
+    size: u64,
+    mode: Mode,
+    admitted: Option<&Admitted>,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if size > deploy::USUAL_BLOB_LIMIT {
+        warnings.push(format!(
+            "larger than {}, which is what many PDSes take: optimise for size and strip it",
+            output::size(deploy::USUAL_BLOB_LIMIT)
+        ));
+    }
+    if admitted.is_some() && !anatomy.has_names {
+        warnings.push("it has no names of functions, so the message of a trap will name none".to_owned());
+    }
+    let needed = admitted.map_or(0, |admitted| admitted.initial_bytes.div_ceil(1 << 20));
+    if needed > u64::from(FunctionMetadata::DEFAULT_MEMORY_MB) {
+        warnings.push(format!(
+            "it starts with {needed} MiB of memory: deploy and run it with --max-memory-mb {needed} or more"
+        ));
+    }
+    if !args.allow.is_empty() && !mode.has_host_calls() {
+        warnings.push(format!("--allow has no effect: functions of {mode} read nothing"));
+    }
+    for entry in args.allow.iter().filter(|entry| Scope::parse(entry).is_err()) {
+        warnings.push(format!(
+            "--allow {}: covers nothing; expected at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY",
+            shown(entry)
+        ));
+    }
+    if args.allow.len() > MAX_SCOPES {
+        warnings.push(format!(
+            "--allow is given {} times; services consider the first {MAX_SCOPES}",
+            args.allow.len()
+        ));
+    }
+    warnings
+}
+
+fn pair(name: &str, told: String) -> [String; 2] {
+    [format!("  {name}"), told]
+}
+
+/// Imports or exports, a line each.
+fn list(name: &str, items: &Items) -> Vec<[String; 2]> {
+    if items.total == 0 {
+        return vec![pair(name, "none".to_owned())];
+    }
+    let mut rows: Vec<_> = items
+        .first
+        .iter()
+        .take(SHOWN)
+        .enumerate()
+        .map(|(i, item)| pair(if i == 0 { name } else { "" }, format!("{} ({})", item.name, item.kind)))
+        .collect();
+    let more = items.total.saturating_sub(SHOWN);
+    if more > 0 {
+        rows.push(pair("", format!("and {more} more")));
+    }
+    rows
+}

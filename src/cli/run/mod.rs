@@ -1,0 +1,181 @@
+//! `run`: a function from a file, on this machine, within the limits that a service would set.
+
+mod door;
+mod figures;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+
+use self::door::{Offline, Watched};
+use self::figures::Told;
+use super::anatomy::Anatomy;
+use super::deploy;
+use super::describe::at_uri;
+use super::error::CliError;
+use super::files;
+use super::invoke;
+use super::local::Local;
+use super::output::{self, Exit, Report};
+use super::wasm;
+use crate::identity::Did;
+use crate::lexicon::{AtUri, Authority, FunctionMetadata, Mode};
+use crate::policy::MAX_SCOPES;
+use crate::repo::blob_cid;
+use crate::sandbox::{Context, Job, Limits, Owner};
+use crate::server::{MAX_HOST_BYTES, MAX_HOST_CALLS};
+
+/// Input and output of a service whose operator raised neither.
+const MAX_PAYLOAD_BYTES: usize = 1024 * 1024;
+/// What a guest that asks for its call's name is told.
+const REQUEST_ID: &str = "local";
+
+/// Run a function from a file on this machine, under the limits of a service.
+///
+/// The same sandbox as a service's, with a record's limits: 32 MiB and 100 ms unless given. The output
+/// goes to stdout as JSON; what the run cost beside its limits, its log and warnings go to stderr.
+/// Compiling is not part of the run's time.
+///
+/// Nothing is read from the network: host calls for records and blobs are refused.
+#[derive(Args)]
+#[command(after_help = concat!(
+    "\
+Examples:
+  at-functions run echo.wasm --input '{\"a\": 1}'
+  at-functions run sum.wasm --input @numbers.json --max-duration-ms 500
+  at-functions run words.wasm --mode wasi-v1 --input - < text.json
+
+",
+    exit_codes!()
+))]
+pub(super) struct RunArgs {
+    /// The wasm binary
+    file: PathBuf,
+    /// The input: JSON, @FILE, or - for stdin
+    #[arg(long, value_name = "JSON|@FILE|-", default_value = "{}")]
+    input: String,
+    /// How the function talks with its host [default: by what the file imports and exports]
+    #[arg(long, value_parser = deploy::mode)]
+    mode: Option<Mode>,
+    /// All its memory together in MiB, 1 to 256
+    #[arg(long, value_name = "MIB", value_parser = deploy::memory(), default_value_t = FunctionMetadata::DEFAULT_MEMORY_MB)]
+    max_memory_mb: u16,
+    /// How long the run may take in milliseconds, 1 to 5000
+    #[arg(long, value_name = "MS", value_parser = deploy::duration(), default_value_t = FunctionMetadata::DEFAULT_DURATION_MS)]
+    max_duration_ms: u16,
+    /// The caller that the function is told of [default: none, as for a call without a token]
+    #[arg(long, value_name = "DID", value_parser = caller)]
+    caller: Option<Did>,
+    /// The function that it is told it is, at://DID/at.functions.metadata/KEY; the DID is the author
+    #[arg(long, value_name = "AT_URI", value_parser = function, default_value = "at://did:web:author.test/at.functions.metadata/local")]
+    function: AtUri,
+    /// What it may read, as in `allowedHosts`: at://REPO, at://REPO/COLLECTION or
+    /// at://REPO/COLLECTION/RKEY. May be given many times; without it, nothing
+    #[arg(long, value_name = "AT_URI", value_parser = deploy::allowed)]
+    allow: Vec<String>,
+    /// Print JSON: what a service answers, and {mode, limits, denied, warnings}
+    #[arg(long)]
+    json: bool,
+}
+
+fn caller(text: &str) -> Result<Did, String> {
+    Did::parse(text).map_err(|error| error.to_string())
+}
+
+fn function(text: &str) -> Result<AtUri, String> {
+    let uri = at_uri(text)?;
+    match uri.authority {
+        Authority::Did(_) => Ok(uri),
+        Authority::Handle(_) => Err("write the author's DID in place of the handle".to_owned()),
+    }
+}
+
+/// Runs the command.
+pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
+    if args.allow.len() > MAX_SCOPES {
+        let why = format!("given {} times, a service considers {MAX_SCOPES} entries", args.allow.len());
+        return Err(CliError::setting("--allow", why));
+    }
+    if args.input == files::STDIN && args.file == Path::new(files::STDIN) {
+        return Err(CliError::setting("--input", "stdin is the wasm already: give a file"));
+    }
+    let input = input(&args.input).await?;
+    let code = files::read(&args.file, wasm::MAX_CODE_BYTES).await?;
+    let anatomy = Anatomy::of(&code);
+    let mode = args.mode.unwrap_or_else(|| anatomy.likely_mode());
+    let refused =
+        |why: String| CliError::setting(args.file.display().to_string(), format!("as {mode}: {why}"));
+    wasm::check(&code, mode).map_err(|why| match why.is_no_wasm() {
+        true => CliError::setting(args.file.display().to_string(), why),
+        false => refused(why.to_string()),
+    })?;
+
+    let local = Local::start()?;
+    let cid = blob_cid(&code);
+    let compiled = local
+        .compile(&args.file, mode, code.into())
+        .await?
+        .map_err(|refusal| refused(refusal.to_string()))?;
+    let limits = limits(&args);
+    let door = Arc::new(Watched::new(Offline));
+    let job = Job {
+        artifact: compiled.artifact,
+        owner: Owner { name: REQUEST_ID.into(), public: true },
+        input,
+        limits,
+        context: Arc::new(Context {
+            caller: args.caller.as_ref().map(ToString::to_string),
+            function: args.function.to_string(),
+            // There is no record: the code's CID stands in for the record's.
+            function_cid: cid.to_string(),
+            request_id: REQUEST_ID.to_owned(),
+        }),
+        door: Arc::clone(&door) as _,
+    };
+    let completion = local.run(job).await?;
+    let told = Told {
+        mode,
+        is_guessed: args.mode.is_none(),
+        has_names: anatomy.has_names,
+        compile: compiled.took,
+        limits,
+        denied: door.denied(),
+        completion: &completion,
+    };
+    let exit = if completion.result.is_ok() { Exit::Done } else { Exit::Refused };
+    let notes = told.notes();
+    Ok(if args.json {
+        Report { text: told.json().into(), notes: String::new(), exit }
+    } else {
+        let text = completion.result.as_ref().map(|output| output::pretty(&String::from_utf8_lossy(output)));
+        Report { text: text.unwrap_or_default().into(), notes, exit }
+    })
+}
+
+async fn input(given: &str) -> Result<Bytes, CliError> {
+    let input = invoke::input(given).await?;
+    let bytes = input.get().len();
+    if bytes > MAX_PAYLOAD_BYTES {
+        let why = format!(
+            "it has {}; a service takes {}, unless its operator raised it",
+            output::size(bytes as u64),
+            output::size(MAX_PAYLOAD_BYTES as u64)
+        );
+        return Err(CliError::setting("--input", why));
+    }
+    Ok(Bytes::copy_from_slice(input.get().as_bytes()))
+}
+
+/// A record's limits; the operator's ceilings are those of the lexicon.
+fn limits(args: &RunArgs) -> Limits {
+    Limits {
+        memory_bytes: u64::from(args.max_memory_mb) << 20,
+        duration: Duration::from_millis(args.max_duration_ms.into()),
+        output_bytes: MAX_PAYLOAD_BYTES,
+        host_calls: MAX_HOST_CALLS,
+        host_bytes: MAX_HOST_BYTES,
+    }
+}
