@@ -16,7 +16,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -82,16 +82,12 @@ pub struct Store {
     clock: Clock,
     secret: Secret,
     directory: Directory,
-    used: Mutex<Used>,
+    /// What the files take, as far as this process knows.
+    bytes: AtomicU64,
+    /// How many were written since the last sweep. Held while sweeping.
+    since_sweep: Mutex<u64>,
     counts: Counts,
     told: AtomicBool,
-}
-
-/// What the files take, as far as this process knows.
-#[derive(Clone, Copy, Default)]
-struct Used {
-    bytes: u64,
-    writes_since_sweep: u64,
 }
 
 #[derive(Default)]
@@ -138,11 +134,12 @@ impl Store {
             clock,
             secret,
             directory,
-            used: Mutex::default(),
+            bytes: AtomicU64::new(0),
+            since_sweep: Mutex::default(),
             counts: Counts::default(),
             told: AtomicBool::new(false),
         };
-        store.sweep(&mut store.used());
+        store.sweep(&mut store.since_sweep());
         Ok(store)
     }
 
@@ -210,21 +207,27 @@ impl Store {
         match written {
             Ok(()) => {
                 self.counts.stored.fetch_add(1, Ordering::Relaxed);
-                let mut used = self.used();
-                used.bytes = used.bytes.saturating_add(sweep::on_disk(bytes));
-                used.writes_since_sweep += 1;
-                if used.bytes > self.config.max_bytes || used.writes_since_sweep >= WRITES_BETWEEN_SWEEPS {
-                    self.sweep(&mut used);
+                self.bytes.fetch_add(sweep::on_disk(bytes), Ordering::Relaxed);
+                let mut since_sweep = self.since_sweep();
+                *since_sweep += 1;
+                let too_much = self.bytes.load(Ordering::Relaxed) > self.config.max_bytes;
+                if too_much || *since_sweep >= WRITES_BETWEEN_SWEEPS {
+                    self.sweep(&mut since_sweep);
                 }
             }
             Err(error) => {
-                self.counts.not_stored.fetch_add(1, Ordering::Relaxed);
+                self.skip();
                 self.tell_once("compiled modules cannot be kept on disk; going on without", &error);
             }
         }
     }
 
-    fn sweep(&self, used: &mut Used) {
+    /// Counts an artifact that was not kept.
+    pub(super) fn skip(&self) {
+        self.counts.not_stored.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn sweep(&self, since_sweep: &mut u64) {
         let limits = sweep::Limits {
             file_bytes: MAX_ARTIFACT_BYTES,
             bytes: self.config.max_bytes,
@@ -233,18 +236,19 @@ impl Store {
         match sweep::sweep(&self.directory, &limits) {
             Ok(swept) => {
                 self.counts.discarded[Flaw::Length as usize].fetch_add(swept.too_long, Ordering::Relaxed);
-                *used = Used { bytes: swept.bytes, writes_since_sweep: 0 };
+                self.bytes.store(swept.bytes, Ordering::Relaxed);
+                *since_sweep = 0;
             }
             Err(error) => self.tell_once("the directory of compiled modules cannot be tidied", &error),
         }
     }
 
-    fn used(&self) -> std::sync::MutexGuard<'_, Used> {
-        // Figures, which any sweep puts right.
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    fn since_sweep(&self) -> MutexGuard<'_, u64> {
+        // A figure, which any sweep puts right.
+        self.since_sweep.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What it has done, for metrics.
+    /// What it has done, for metrics. Never waits for the disk.
     pub fn stats(&self) -> StoreStats {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         StoreStats {
@@ -252,7 +256,7 @@ impl Store {
             stored: of(&self.counts.stored),
             not_stored: of(&self.counts.not_stored),
             discarded: std::array::from_fn(|flaw| of(&self.counts.discarded[flaw])),
-            bytes: self.used().bytes,
+            bytes: of(&self.bytes),
         }
     }
 

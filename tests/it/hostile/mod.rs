@@ -9,6 +9,7 @@
 mod abi;
 mod bombs;
 mod callers;
+mod components;
 mod cpu;
 mod determinism;
 mod memory;
