@@ -87,6 +87,9 @@ pub struct Settings {
     /// Memory that all running guests together may reserve [default: half of the machine's, at most 4096]
     #[arg(long, env = "AT_FUNCTIONS_MEMORY_BUDGET", value_name = "MIB")]
     pub memory_budget: Option<u64>,
+    /// Disk that compiled modules may take in the data directory, so that a restart need not compile them again; 0 for none [default: 1024]
+    #[arg(long, env = "AT_FUNCTIONS_ARTIFACT_CACHE", value_name = "MIB")]
+    pub artifact_cache: Option<u64>,
     /// Highest maxMemoryMb that a run gets, whatever its record asks for [default: 256]
     #[arg(long, env = "AT_FUNCTIONS_MAX_MEMORY_MB", value_name = "MIB")]
     pub max_memory_mb: Option<u16>,
@@ -175,6 +178,8 @@ pub struct Config {
     pub guest_threads: usize,
     /// Bytes that all running guests together may reserve.
     pub memory_budget_bytes: u64,
+    /// Bytes that compiled modules may take on disk; none are kept where it is 0.
+    pub artifact_cache_bytes: u64,
     /// The operator's ceiling for `maxMemoryMb`.
     pub max_memory_mb: u16,
     /// The operator's ceiling for `maxDurationMs`.
@@ -240,12 +245,14 @@ impl Config {
         let max_payload_mb = u64::from(settings.max_payload_mb.unwrap_or(1));
         let max_memory_mb = settings.max_memory_mb.unwrap_or(256);
         let memory_budget_mb = settings.memory_budget.unwrap_or_else(default_memory_budget_mb);
+        let artifact_cache_mb = settings.artifact_cache.unwrap_or(1024);
         let max_duration_ms = settings.max_duration_ms.unwrap_or(5000);
         in_range("--guest-threads", settings.guest_threads.unwrap_or(cores) as u64, 1, 1024)?;
         in_range("--max-payload-mb", max_payload_mb, 1, 10)?;
         in_range("--max-memory-mb", max_memory_mb.into(), 1, 256)?;
         in_range("--max-duration-ms", max_duration_ms.into(), 1, 5000)?;
         in_range("--memory-budget", memory_budget_mb, max_memory_mb.into(), 1024 * 1024)?;
+        in_range("--artifact-cache", artifact_cache_mb, 0, 1024 * 1024)?;
         let plc_url = match settings.plc_url {
             Some(url) => base_url("--plc-url", url)?,
             // A constant that parses.
@@ -267,6 +274,7 @@ impl Config {
             allow_private_network: settings.allow_private_network.unwrap_or(false),
             guest_threads: settings.guest_threads.unwrap_or(cores),
             memory_budget_bytes: memory_budget_mb * MIB,
+            artifact_cache_bytes: artifact_cache_mb * MIB,
             max_memory_mb,
             max_duration: Duration::from_millis(max_duration_ms.into()),
             max_payload_bytes: (max_payload_mb * MIB) as usize,
@@ -292,7 +300,7 @@ impl Settings {
         }
         first_given! {
             hostname listen admin_listen data_dir plc_url handle_resolver service_id anonymous
-            undeclared_reads allow_private_network isolation max_workers guest_threads memory_budget
+            undeclared_reads allow_private_network isolation max_workers guest_threads memory_budget artifact_cache
             max_memory_mb max_duration_ms max_payload_mb log_format log
         }
     }

@@ -11,7 +11,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
-use crate::workers::Stats;
+use crate::workers::{Flaw, Stats};
 
 const CALLS: &str = "at_functions_calls_total";
 const CALL_SECONDS: &str = "at_functions_call_seconds";
@@ -47,6 +47,17 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!("at_functions_runs_waiting", "Runs waiting for a slot or for memory");
     describe_gauge!("at_functions_modules_preparing", "Modules being fetched or compiled, or waiting to be");
     describe_counter!("at_functions_compiles_total", "Modules handed to the compiler");
+    describe_counter!("at_functions_artifacts_from_disk_total", "Compiled modules taken from the disk");
+    describe_counter!("at_functions_artifacts_stored_total", "Compiled modules written to the disk");
+    describe_counter!(
+        "at_functions_artifacts_not_stored_total",
+        "Compiled modules that could not be written to the disk"
+    );
+    describe_counter!(
+        "at_functions_artifacts_discarded_total",
+        "Compiled modules on disk that were not used and were deleted, by what was wrong with them"
+    );
+    describe_gauge!("at_functions_artifact_disk_bytes", "What compiled modules take on disk");
     describe_gauge!("at_functions_memory_reserved_bytes", "Memory reserved by running guests");
     Ok(handle)
 }
@@ -63,6 +74,14 @@ pub fn record_workers(stats: &Stats) {
     gauge!("at_functions_runs_waiting").set(stats.waiting_runs as f64);
     gauge!("at_functions_modules_preparing").set(stats.preparing as f64);
     counter!("at_functions_compiles_total").absolute(stats.compiles_begun);
+    counter!("at_functions_artifacts_from_disk_total").absolute(stats.store.loaded);
+    counter!("at_functions_artifacts_stored_total").absolute(stats.store.stored);
+    counter!("at_functions_artifacts_not_stored_total").absolute(stats.store.not_stored);
+    for flaw in Flaw::ALL {
+        let discarded = counter!("at_functions_artifacts_discarded_total", "reason" => flaw.as_str());
+        discarded.absolute(stats.store.discarded_for(flaw));
+    }
+    gauge!("at_functions_artifact_disk_bytes").set(stats.store.bytes as f64);
     gauge!("at_functions_memory_reserved_bytes").set(stats.memory_reserved_bytes as f64);
 }
 

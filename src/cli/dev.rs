@@ -115,6 +115,8 @@ fn config(public: &Listener, author: &Author, args: &DevArgs, data_dir: PathBuf)
         handle_resolver: Some(origin),
         anonymous: Some(Anonymous::Public),
         allow_private_network: Some(true),
+        // There is no next start that it would be kept for.
+        artifact_cache: Some(0),
         log: Some(args.log.clone()),
         ..Settings::default()
     })?;

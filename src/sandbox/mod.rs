@@ -43,7 +43,7 @@ mod thread;
 mod ticker;
 mod wasi;
 
-pub use admission::{Admitted, Bound, ExportKind, Item, Kind, MAX_MODULE_BYTES, Refusal, ValueType};
+pub use admission::{Admitted, Bound, ExportKind, Item, Kind, MAX_MODULE_BYTES, RULES, Refusal, ValueType};
 pub use artifact::Artifact;
 pub use compile::Compiled;
 pub use door::{Denied, Door, HostCall, HostReply, Listed, NoDoor};

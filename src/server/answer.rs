@@ -89,6 +89,7 @@ pub(super) fn respond(
             output_bytes: completion.usage.output_bytes,
             cache: match cache {
                 CacheState::Cold => "cold",
+                CacheState::Disk => "disk",
                 CacheState::Warm => "warm",
             },
         },

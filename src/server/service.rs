@@ -15,7 +15,7 @@ use crate::policy::Policy;
 use crate::registry::Registry;
 use crate::repo::RevFloor;
 use crate::sandbox::{ThreadSandbox, ThreadSandboxConfig};
-use crate::workers::{Stats, Workers, WorkersConfig};
+use crate::workers::{Stats, Store, StoreConfig, Workers, WorkersConfig};
 
 use super::issuers::ResolvedIssuers;
 use super::schemas::Checks;
@@ -72,6 +72,7 @@ impl Service {
         let workers = Workers::start(
             WorkersConfig { memory_budget_bytes: config.memory_budget_bytes, ..WorkersConfig::default() },
             Arc::new(sandbox),
+            artifact_store(config, clock.clone()),
         );
         Ok(Arc::new(Service {
             checks: Checks::new(),
@@ -99,6 +100,15 @@ impl Service {
             workers,
         }))
     }
+}
+
+/// Where compiled modules are kept. The service can do without, so what is wrong is told and no more.
+fn artifact_store(config: &Config, clock: Clock) -> Option<Store> {
+    if config.artifact_cache_bytes == 0 {
+        return None;
+    }
+    let store = Store::open(StoreConfig::new(&config.data_dir, config.artifact_cache_bytes), clock);
+    store.inspect_err(|error| tracing::warn!("{error}; each is compiled again after a restart")).ok()
 }
 
 impl Service {

@@ -3,8 +3,8 @@
 //! In: code by CID and jobs. Out: artifacts and outcomes. Never: interpret what a guest answered.
 //!
 //! [`Workers`] stands in front of a [`Sandbox`] and sees to it that nothing is done twice at once and
-//! that everything has a bound: modules that are fetched and compiled (`prepare`), artifacts and
-//! refusals that are remembered, runs that are under way or wait (`run`), and the memory that all of
+//! that everything has a bound: modules that are fetched and compiled (`prepare`), artifacts that are
+//! kept in memory and on disk (`store`, through `disk`), refusals that are remembered, runs that are under way or wait (`run`), and the memory that all of
 //! them may have together. What waits, waits in the order of its arrival; what cannot be done in time
 //! is told so at once or by its deadline, never dropped silently.
 
@@ -13,13 +13,17 @@ use std::time::Duration;
 
 use crate::sandbox::{Load, Sandbox};
 
+mod disk;
 mod flights;
 mod prepare;
 mod runs;
+mod store;
 
 pub use prepare::{CacheState, Prepare, PrepareError};
 pub use runs::NotRun;
+pub use store::{Flaw, Name, Store, StoreConfig, StoreError, StoreStats};
 
+use disk::Disk;
 use prepare::Preparations;
 use runs::Runs;
 
@@ -72,10 +76,11 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Puts a queue in front of a sandbox.
-    pub fn start(config: WorkersConfig, sandbox: Arc<dyn Sandbox>) -> Workers {
+    /// Puts a queue in front of a sandbox. What is compiled is kept in `store` too, where there is one.
+    pub fn start(config: WorkersConfig, sandbox: Arc<dyn Sandbox>, store: Option<Store>) -> Workers {
+        let disk = store.map(|store| Disk::new(store, Arc::clone(&sandbox)));
         Workers {
-            preparations: Arc::new(Preparations::new(&config, Arc::clone(&sandbox))),
+            preparations: Arc::new(Preparations::new(&config, Arc::clone(&sandbox), disk)),
             runs: Arc::new(Runs::new(&config, Arc::clone(&sandbox))),
             sandbox,
         }
@@ -94,6 +99,7 @@ impl Workers {
             compiles_begun: self.preparations.compiles_begun(),
             artifacts: self.preparations.artifacts(),
             artifact_bytes: self.preparations.artifact_bytes(),
+            store: self.preparations.store_stats(),
             sandbox: self.sandbox.load(),
         }
     }
@@ -120,6 +126,8 @@ pub struct Stats {
     pub artifacts: u64,
     /// What they weigh.
     pub artifact_bytes: u64,
+    /// What went to the disk and came from it. All zeros where there is no store.
+    pub store: StoreStats,
     /// What goes on in the sandbox.
     pub sandbox: Load,
 }

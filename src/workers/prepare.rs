@@ -1,4 +1,4 @@
-//! From a CID to an artifact: fetched once, compiled once, remembered.
+//! From a CID to an artifact: fetched once, compiled once, remembered in memory and on disk.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -11,8 +11,9 @@ use ipld_core::cid::Cid;
 use moka::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::disk::Disk;
 use super::flights::Flights;
-use super::{RETRY_AFTER, Workers, WorkersConfig};
+use super::{RETRY_AFTER, StoreStats, Workers, WorkersConfig};
 use crate::lexicon::Mode;
 use crate::sandbox::{Artifact, CompileError, Compiled, Refusal, Sandbox};
 
@@ -41,6 +42,8 @@ pub struct Prepare {
 pub enum CacheState {
     /// It had to be compiled, or was being.
     Cold,
+    /// It was on disk.
+    Disk,
     /// It was there.
     Warm,
 }
@@ -114,7 +117,7 @@ impl Workers {
             }
         };
         match tokio::time::timeout_at(prepare.deadline.into(), flight.landed()).await {
-            Ok(Some(Ok(artifact))) => Ok((artifact, CacheState::Cold)),
+            Ok(Some(Ok(prepared))) => Ok(prepared),
             Ok(Some(Err(failed))) => Err(failed.into()),
             Ok(None) => Err(PrepareError::Lost { retry_after: RETRY_AFTER }),
             Err(_) if preparations.compiles.get(&module).is_some() => {
@@ -132,7 +135,7 @@ struct Module {
     mode: Mode,
 }
 
-type Prepared = Result<Artifact, Failed>;
+type Prepared = Result<(Artifact, CacheState), Failed>;
 
 /// A failure that all who wait for it are told. The fetch's error is of the type of whoever started
 /// it.
@@ -173,8 +176,10 @@ impl From<CompileError> for Failed {
 pub(super) struct Preparations {
     sandbox: Arc<dyn Sandbox>,
     artifacts: Cache<Module, Artifact>,
+    disk: Option<Disk>,
     refusals: Cache<Module, Refusal>,
     fetches: Flights<(Module, Arc<str>), Prepared>,
+    loads: Flights<Module, Option<Artifact>>,
     compiles: Flights<Module, Prepared>,
     places: Arc<Semaphore>,
     max_places: usize,
@@ -185,7 +190,7 @@ pub(super) struct Preparations {
 }
 
 impl Preparations {
-    pub(super) fn new(config: &WorkersConfig, sandbox: Arc<dyn Sandbox>) -> Preparations {
+    pub(super) fn new(config: &WorkersConfig, sandbox: Arc<dyn Sandbox>, disk: Option<Disk>) -> Preparations {
         let max_places = config.max_preparing.clamp(1, Semaphore::MAX_PERMITS);
         Preparations {
             sandbox,
@@ -196,7 +201,9 @@ impl Preparations {
                 })
                 .build(),
             refusals: Cache::builder().max_capacity(MAX_REFUSALS).time_to_live(config.refusal_ttl).build(),
+            disk,
             fetches: Flights::new(),
+            loads: Flights::new(),
             compiles: Flights::new(),
             places: Arc::new(Semaphore::new(max_places)),
             max_places,
@@ -224,6 +231,10 @@ impl Preparations {
         self.artifacts.weighted_size()
     }
 
+    pub(super) fn store_stats(&self) -> StoreStats {
+        self.disk.as_ref().map(|disk| disk.store().stats()).unwrap_or_default()
+    }
+
     fn known(&self, module: &Module) -> Option<Result<Artifact, Refusal>> {
         let artifact = self.artifacts.get(module).map(Ok);
         artifact.or_else(|| self.refusals.get(module).map(Err))
@@ -235,9 +246,12 @@ impl Preparations {
         E: Send + Sync + 'static,
     {
         if let Some(known) = self.known(&module) {
-            return known.map_err(Failed::Refused);
+            return warm(known);
         }
         let _place = self.place(author).ok_or(Failed::Busy)?;
+        if let Some(artifact) = self.from_disk(module).await {
+            return Ok((artifact, CacheState::Disk));
+        }
         let code = code.await.map_err(|error| Failed::Fetch(Arc::new(error)))?;
         let compile = self.compiles.join(module, || Arc::clone(&self).compile(module, code));
         // The place is kept until then: the bytes are.
@@ -248,7 +262,7 @@ impl Preparations {
         // Never closed, so there is always a place at last.
         let _place = self.compile_places.acquire().await.map_err(|_| Failed::Lost)?;
         if let Some(known) = self.known(&module) {
-            return known.map_err(Failed::Refused);
+            return warm(known);
         }
         self.compiles_begun.fetch_add(1, Ordering::Relaxed);
         let compiled = match self.sandbox.compile(module.mode, code).await {
@@ -260,12 +274,27 @@ impl Preparations {
                 return Err(error.into());
             }
         };
-        let artifact = self.install(compiled).await?;
+        let artifact = self.install(compiled.clone()).await?;
         self.artifacts.insert(module, artifact.clone());
-        Ok(artifact)
+        if let Some(disk) = &self.disk {
+            disk.save(&module.cid, module.mode, compiled);
+        }
+        Ok((artifact, CacheState::Cold))
     }
 
-    async fn install(&self, compiled: Compiled) -> Prepared {
+    /// What is on disk of this module, read once for all who want it.
+    async fn from_disk(self: &Arc<Self>, module: Module) -> Option<Artifact> {
+        self.disk.as_ref()?;
+        let this = Arc::clone(self);
+        let load = self.loads.join(module, || async move {
+            let artifact = this.disk.as_ref()?.load(&module.cid, module.mode).await?;
+            this.artifacts.insert(module, artifact.clone());
+            Some(artifact)
+        });
+        load.landed().await.flatten()
+    }
+
+    async fn install(&self, compiled: Compiled) -> Result<Artifact, Failed> {
         let sandbox = Arc::clone(&self.sandbox);
         let installed = tokio::task::spawn_blocking(move || sandbox.install(&compiled)).await;
         match installed {
@@ -291,6 +320,11 @@ impl Preparations {
         drop(authors);
         Some(Place { author, authors: Arc::clone(&self.authors), _place: place })
     }
+}
+
+/// What was known by the time it was asked for.
+fn warm(known: Result<Artifact, Refusal>) -> Prepared {
+    known.map(|artifact| (artifact, CacheState::Warm)).map_err(Failed::Refused)
 }
 
 struct Place {

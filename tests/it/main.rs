@@ -4,6 +4,7 @@
 #![allow(unreachable_pub)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
 
+mod artifacts;
 mod cli;
 mod dependencies;
 mod dev;

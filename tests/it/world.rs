@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use at_functions::dev::{Author, Published, host_router};
 use at_functions::identity::{Did, SigningKey};
 use at_functions::lexicon::{Mode, RecordKey};
 use at_functions::server::{self, Listener, Service};
+use at_functions::workers::Stats;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
@@ -138,9 +140,19 @@ impl World {
         self.start_service().await;
     }
 
+    /// The state of the service's pool.
+    pub fn stats(&self) -> Stats {
+        self.service.as_ref().unwrap().worker_stats()
+    }
+
+    /// The directory of the service's key and state.
+    pub fn data_dir(&self) -> &Path {
+        self.settings.data_dir.as_ref().unwrap()
+    }
+
     /// How many modules the service has handed to its compiler.
     pub fn compiles(&self) -> u64 {
-        self.service.as_ref().unwrap().worker_stats().compiles_begun
+        self.stats().compiles_begun
     }
 
     /// Publishes a public function of this wasm under `rkey`, with the default limits.

@@ -28,6 +28,10 @@ pub use refusal::Refusal;
 /// The longest module that is considered.
 pub const MAX_MODULE_BYTES: usize = 10 * 1024 * 1024;
 
+/// The number of these rules. It goes up whenever one changes, so that what older ones let in is judged
+/// anew rather than taken from a disk.
+pub const RULES: u32 = 1;
+
 /// What guests may use of WebAssembly: what stable compilers emit without being asked. Everything
 /// else would only add to what can go wrong. `GC_TYPES` stays off, so of the reference types only
 /// `funcref` is left. Of the component model it is what was there first: no async, no errors with context, no

@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use at_functions::workers::{CacheState, NotRun, Prepare, Workers, WorkersConfig};
+use at_functions::clock::Clock;
+use at_functions::workers::{
+    CacheState, Flaw, Name, NotRun, Prepare, Store, StoreConfig, Workers, WorkersConfig,
+};
 use ipld_core::cid::Cid;
 use ipld_core::cid::multihash::Multihash;
 
@@ -10,7 +13,7 @@ use super::*;
 
 fn start(harness: &Harness) -> Workers {
     let _runtime = harness.runtime.enter();
-    Workers::start(WorkersConfig::default(), Arc::clone(&harness.sandbox) as Arc<dyn Sandbox>)
+    Workers::start(WorkersConfig::default(), Arc::clone(&harness.sandbox) as Arc<dyn Sandbox>, None)
 }
 
 fn prepare(deadline: Instant) -> Prepare {
@@ -76,4 +79,47 @@ fn memory_comes_back_when_a_guest_that_was_given_up_is_gone() {
         std::thread::yield_now();
     }
     assert_eq!(workers.stats().sandbox.instances, 0);
+}
+
+#[test]
+fn what_is_kept_under_the_right_name_and_is_no_code_of_the_engine_is_compiled_anew() {
+    let harness = Harness::new(ThreadSandboxConfig { threads: 1, compile_threads: 1, slots: 8 });
+    let code =
+        wat::parse_str(module(&output_at(0, 1)).replace("(memory", "(data (i32.const 0) \"7\") (memory"));
+    let code = Bytes::from(code.unwrap());
+    let other = harness.runtime.block_on(harness.sandbox.compile(Mode::PureV1, code.clone())).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let damaged = |at: usize| {
+        let mut native = other.code().to_vec();
+        native[at] ^= 0xff;
+        native
+    };
+    // All of it authenticated: only the engine can tell.
+    let cases = [
+        ("nothing", Vec::new()),
+        ("half a number", vec![0; 7]),
+        ("a number and nothing", vec![0; 8]),
+        ("wasm", [&[0; 8], &code[..]].concat()),
+        ("another kind of file", [&[0; 8], &damaged(0)[..]].concat()),
+        ("of no version", [&[0; 8], &other.code()[..64]].concat()),
+    ];
+    for (what, kept) in cases {
+        let data = tempfile::tempdir().unwrap();
+        let config = StoreConfig { keep_free_bytes: 0, ..StoreConfig::new(data.path(), 1 << 30) };
+        let store = Store::open(config, Clock::system()).unwrap();
+        let Prepare { cid, mode, .. } = prepare(deadline);
+        store.save(&Name::new(&cid, mode, harness.sandbox.fingerprint()), &[&kept]);
+        let runtime = harness.runtime.enter();
+        let sandbox = Arc::clone(&harness.sandbox) as Arc<dyn Sandbox>;
+        let workers = Workers::start(WorkersConfig::default(), sandbox, Some(store));
+        drop(runtime);
+        let code = code.clone();
+        let prepared =
+            workers.prepare(prepare(deadline), || async move { Ok::<_, std::convert::Infallible>(code) });
+        let (artifact, state) = harness.runtime.block_on(prepared).unwrap();
+        assert_eq!(state, CacheState::Cold, "{what}");
+        assert_eq!(harness.run(&artifact, "{}", WIDE).result, Ok(Bytes::from("7")), "{what}");
+        let stats = workers.stats();
+        assert_eq!((stats.store.discarded_for(Flaw::Unloadable), stats.compiles_begun), (1, 1), "{what}");
+    }
 }
