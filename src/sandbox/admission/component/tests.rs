@@ -345,22 +345,19 @@ fn what_is_handed_in_is_not_instantiated() {
 }
 
 #[test]
-fn parts_of_the_component_model_that_are_off_are_refused_by_name() {
+fn parts_of_the_component_model_that_are_off_are_refused_as_such() {
     let cases = [
-        ("(type (stream u8))", "component model async"),
-        ("(type (future u8))", "component model async"),
-        ("(type (func async))", "component model async"),
-        ("(type error-context)", "error-context"),
-        ("(type (map string u8))", "maps"),
-        ("(type (list u8 4))", "fixed-length lists"),
-        ("(core func (canon backpressure.inc))", "component model async"),
-        ("(core module (memory i64 1))", "64-bit memories"),
-        ("(core module (func (param anyref)))", "gc"),
-        ("(import \"v\" (value u8))", "values"),
+        "(type (stream u8))",
+        "(type (future u8))",
+        "(type error-context)",
+        "(type (map string u8))",
+        "(type (list u8 4))",
+        "(core func (canon backpressure.inc))",
+        "(core module (memory i64 1))",
     ];
-    for (field, name) in cases {
-        let refusal = judge(&with(field)).unwrap_err().to_string();
-        assert!(refusal.contains(name), "{field}: {refusal}");
+    for field in cases {
+        let refusal = judge(&with(field)).unwrap_err();
+        assert!(matches!(refusal, Refusal::Feature { .. }), "{field}: {refusal}");
     }
 }
 
