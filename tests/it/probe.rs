@@ -14,12 +14,17 @@ const PROBES: [(&str, &[u8]); 2] = [("wasi-v1", COMMAND), ("component-v1", COMPO
 
 const MIB: u64 = 1024 * 1024;
 
-/// Both probes, each told to do `deed`.
+/// Both probes, each told to do `deed` within a second and a half.
 async fn told(world: &World, deed: &str) -> [(&'static str, Answer); 2] {
+    told_within(world, 1500, deed).await
+}
+
+/// Both probes, each told to do `deed` within `ms`.
+async fn told_within(world: &World, ms: u32, deed: &str) -> [(&'static str, Answer); 2] {
     let [command, component] = PROBES.map(|(mode, wasm)| {
         let published = world.publish_record(mode, wasm, |record| {
             record["mode"] = mode.into();
-            record["maxDurationMs"] = 1500.into();
+            record["maxDurationMs"] = ms.into();
         });
         (mode, published.uri)
     });
@@ -87,16 +92,16 @@ async fn the_way_a_program_ends_is_its_outcome() {
 #[tokio::test]
 async fn a_flood_ends_at_its_bound() {
     let world = World::start().await;
-    let [(_, command), (_, component)] = told(&world, "stdout 100").await;
+    let [(_, command), (_, component)] = told_within(&world, 5_000, "stdout 100").await;
     assert_eq!(command.outcome(), "outputTooLarge", "{command:?}");
     // A component's output is what it returns; its stdout is a log, of which little is kept.
     assert_eq!(component.output()["written"], 100 * MIB, "{component:?}");
-    for (mode, answer) in told(&world, "stderr 100").await {
+    for (mode, answer) in told_within(&world, 5_000, "stderr 100").await {
         assert_eq!(answer.output()["written"], 100 * MIB, "{mode}: {answer:?}");
         let peak = answer.body["usage"]["peakMemoryBytes"].as_u64().unwrap();
         assert!(peak < 8 * MIB, "{mode}: {peak}");
     }
-    let [(_, command), (_, component)] = told(&world, "random 100").await;
+    let [(_, command), (_, component)] = told_within(&world, 5_000, "random 100").await;
     assert_eq!(command.output()["drawn"], 64 * 1024, "{command:?}");
     assert_eq!(component.outcome(), "trap", "{component:?}");
 }
