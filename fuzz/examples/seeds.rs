@@ -5,10 +5,13 @@ use std::io;
 
 use at_functions_fuzz::{RKEY, car, record, token};
 
+const SCHEMA: &[u8] = br#"{"type":"object","required":["a"],"properties":{"a":{"pattern":"^[a-z]{2}$"}},"unevaluatedProperties":false,"patternProperties":{"^b":{"enum":[1,"x"],"not":{"const":2}}}}
+{"a":"xy","b":1}"#;
+
 fn main() -> io::Result<()> {
     let metadata = serde_ipld_dagcbor::to_vec(&record("echo")).map_err(io::Error::other)?;
     let claims = br#"{"iss":"did:plc:ewvi7nxzyoun6zhxrhs64oiz","aud":"did:web:fn.example.com#at_functions","exp":1790000060,"iat":1790000000,"lxm":"at.functions.run","jti":"x"}"#;
-    let seeds: [(&str, &str, Vec<u8>); 9] = [
+    let seeds: [(&str, &str, Vec<u8>); 11] = [
         ("at_uri", "did", b"at://did:plc:ewvi7nxzyoun6zhxrhs64oiz/at.functions.metadata/echo".to_vec()),
         ("at_uri", "handle", b"at://Alice.example.com/com.example.thing/3jzfcijpj2z2a".to_vec()),
         ("car_bytes", "present", car(RKEY)),
@@ -18,6 +21,8 @@ fn main() -> io::Result<()> {
         ("jwt", "claims", [b"\x01", &claims[..]].concat()),
         ("jwt", "token-header", br##"/{"typ":"JWT","alg":"ES256K","kid":"#atproto"}"##.to_vec()),
         ("metadata", "echo", metadata),
+        ("schema", "object", SCHEMA.to_vec()),
+        ("schema", "tree", br##"{"anyOf":[{"type":"integer"},{"items":{"$ref":"#"}}]}"##.iter().chain(b"\n[1,[2,\"x\"]]").copied().collect()),
     ];
     for (target, name, bytes) in seeds {
         fs::create_dir_all(format!("seeds/{target}"))?;

@@ -1,15 +1,14 @@
-//! What a WebAssembly file is made of, as far as its author wants to know it: what it imports and
-//! exports, whether it has names, and the mode that it looks built for.
+//! What a WebAssembly file is made of, also one that services refuse: what it imports and exports, and
+//! whether it has names. A file that breaks off in the middle is told as far as it goes.
 //!
-//! Nothing is decided here: whether a service runs the file, its own admission says. So a file that
-//! breaks off in the middle is told as far as it goes.
+//! Nothing is decided here: whether a service runs the file, its own admission says.
 
 use wasmparser::{
     ComponentExternalKind, ComponentTypeRef, ExternalKind, KnownCustom, Name, Parser, Payload, TypeRef,
 };
 
 use super::output::printable;
-use crate::lexicon::Mode;
+use crate::sandbox::{self, Admitted};
 
 /// Imports and exports that are kept, each; the rest is counted.
 const KEPT: usize = 100;
@@ -24,10 +23,6 @@ pub(super) struct Anatomy {
     pub(super) exports: Items,
     /// Whether any function has a name that the message of a trap could tell.
     pub(super) has_names: bool,
-    /// What the imports and exports say of the mode.
-    wasi: bool,
-    host: bool,
-    execute: bool,
 }
 
 /// Imports or exports, in the file's order.
@@ -42,7 +37,8 @@ pub(super) struct Items {
 pub(super) struct Item {
     /// Fit for a terminal; of an import into a core module with its module before it.
     pub(super) name: String,
-    pub(super) kind: &'static str,
+    /// What it is, such as `a memory`.
+    pub(super) ty: String,
 }
 
 impl Anatomy {
@@ -76,29 +72,26 @@ impl Anatomy {
             Payload::ImportSection(section) => {
                 for import in section.clone().into_imports() {
                     let import = import?;
-                    self.wasi |= import.module == "wasi_snapshot_preview1";
-                    self.host |= matches!(import.module, "host" | "env") && import.name.starts_with("host_");
-                    let name = format!("{}.{}", shown(import.module), shown(import.name));
+                    let name = || format!("{}.{}", shown(import.module), shown(import.name));
                     self.imports.add(name, kind_of_type(&import.ty));
                 }
             }
             Payload::ExportSection(section) => {
                 for export in section.clone() {
                     let export = export?;
-                    self.execute |= export.name == "execute";
-                    self.exports.add(shown(export.name), kind_of_export(export.kind));
+                    self.exports.add(|| shown(export.name), kind_of_export(export.kind));
                 }
             }
             Payload::ComponentImportSection(section) => {
                 for import in section.clone() {
                     let import = import?;
-                    self.imports.add(shown(import.name.name), kind_of_component_type(&import.ty));
+                    self.imports.add(|| shown(import.name.name), kind_of_component_type(&import.ty));
                 }
             }
             Payload::ComponentExportSection(section) => {
                 for export in section.clone() {
                     let export = export?;
-                    self.exports.add(shown(export.name.name), kind_of_component_export(export.kind));
+                    self.exports.add(|| shown(export.name.name), kind_of_component_export(export.kind));
                 }
             }
             _ => {}
@@ -106,27 +99,20 @@ impl Anatomy {
         Ok(())
     }
 
-    /// The mode that the file looks built for, whether or not a service admits it as that.
-    pub(super) fn likely_mode(&self) -> Mode {
-        if self.is_component {
-            Mode::ComponentV1
-        } else if self.wasi {
-            Mode::WasiV1
-        } else if self.execute {
-            Mode::CstrV1
-        } else if self.host {
-            Mode::HostV1
-        } else {
-            Mode::PureV1
-        }
+    /// The same with the types that admission found, where it got that far.
+    pub(super) fn with_types(mut self, admitted: &Admitted) -> Anatomy {
+        let item = |item: &sandbox::Item| Item { name: item.name.clone(), ty: item.ty.clone() };
+        self.imports.first = admitted.imports.iter().map(item).collect();
+        self.exports.first = admitted.exports.iter().map(item).collect();
+        self
     }
 }
 
 impl Items {
-    fn add(&mut self, name: String, kind: &'static str) {
+    fn add(&mut self, name: impl FnOnce() -> String, ty: &str) {
         self.total += 1;
         if self.first.len() < KEPT {
-            self.first.push(Item { name, kind });
+            self.first.push(Item { name: name(), ty: ty.to_owned() });
         }
     }
 }
@@ -144,43 +130,43 @@ fn shown(name: &str) -> String {
 
 fn kind_of_type(ty: &TypeRef) -> &'static str {
     match ty {
-        TypeRef::Func(_) | TypeRef::FuncExact(_) => "function",
-        TypeRef::Global(_) => "global",
-        TypeRef::Memory(_) => "memory",
-        TypeRef::Table(_) => "table",
-        TypeRef::Tag(_) => "tag",
+        TypeRef::Func(_) | TypeRef::FuncExact(_) => "a function",
+        TypeRef::Global(_) => "a global",
+        TypeRef::Memory(_) => "a memory",
+        TypeRef::Table(_) => "a table",
+        TypeRef::Tag(_) => "a tag",
     }
 }
 
 fn kind_of_export(kind: ExternalKind) -> &'static str {
     match kind {
-        ExternalKind::Func | ExternalKind::FuncExact => "function",
-        ExternalKind::Global => "global",
-        ExternalKind::Memory => "memory",
-        ExternalKind::Table => "table",
-        ExternalKind::Tag => "tag",
+        ExternalKind::Func | ExternalKind::FuncExact => "a function",
+        ExternalKind::Global => "a global",
+        ExternalKind::Memory => "a memory",
+        ExternalKind::Table => "a table",
+        ExternalKind::Tag => "a tag",
     }
 }
 
 fn kind_of_component_type(ty: &ComponentTypeRef) -> &'static str {
     match ty {
-        ComponentTypeRef::Module(_) => "module",
-        ComponentTypeRef::Func(_) => "function",
-        ComponentTypeRef::Value(_) => "value",
-        ComponentTypeRef::Type(_) => "type",
-        ComponentTypeRef::Instance(_) => "interface",
-        ComponentTypeRef::Component(_) => "component",
+        ComponentTypeRef::Module(_) => "a core module",
+        ComponentTypeRef::Func(_) => "a function",
+        ComponentTypeRef::Value(_) => "a value",
+        ComponentTypeRef::Type(_) => "a type",
+        ComponentTypeRef::Instance(_) => "an interface",
+        ComponentTypeRef::Component(_) => "a component",
     }
 }
 
 fn kind_of_component_export(kind: ComponentExternalKind) -> &'static str {
     match kind {
-        ComponentExternalKind::Module => "module",
-        ComponentExternalKind::Func => "function",
-        ComponentExternalKind::Value => "value",
-        ComponentExternalKind::Type => "type",
-        ComponentExternalKind::Instance => "interface",
-        ComponentExternalKind::Component => "component",
+        ComponentExternalKind::Module => "a core module",
+        ComponentExternalKind::Func => "a function",
+        ComponentExternalKind::Value => "a value",
+        ComponentExternalKind::Type => "a type",
+        ComponentExternalKind::Instance => "an interface",
+        ComponentExternalKind::Component => "a component",
     }
 }
 
@@ -193,30 +179,7 @@ mod tests {
     }
 
     fn told(items: &Items) -> Vec<String> {
-        items.first.iter().map(|item| format!("{} {}", item.name, item.kind)).collect()
-    }
-
-    #[test]
-    fn the_mode_that_a_file_looks_built_for() {
-        let cases = [
-            ("(module)", Mode::PureV1),
-            (r#"(module (import "env" "abort" (func)))"#, Mode::PureV1),
-            (r#"(module (import "other" "host_read_record" (func)))"#, Mode::PureV1),
-            (r#"(module (import "env" "host_read_record" (func)))"#, Mode::HostV1),
-            (r#"(module (import "host" "host_log" (func)))"#, Mode::HostV1),
-            (r#"(module (func (export "execute")))"#, Mode::CstrV1),
-            (r#"(module (import "wasi_snapshot_preview1" "fd_write" (func)))"#, Mode::WasiV1),
-            (
-                r#"(module (import "wasi_snapshot_preview1" "fd_write" (func)) (func (export "execute")))"#,
-                Mode::WasiV1,
-            ),
-            ("(component)", Mode::ComponentV1),
-            // What a component is made of says nothing of it.
-            (r#"(component (core module (import "wasi_snapshot_preview1" "x" (func))))"#, Mode::ComponentV1),
-        ];
-        for (text, mode) in cases {
-            assert_eq!(anatomy(text).likely_mode(), mode, "{text}");
-        }
+        items.first.iter().map(|item| format!("{} {}", item.name, item.ty)).collect()
     }
 
     #[test]
@@ -225,8 +188,8 @@ mod tests {
             r#"(module (import "a" "f" (func)) (import "a" "m" (memory 1)) (import "b" "g" (global i32))
                  (import "b" "t" (table 1 funcref)) (func (export "run")) (export "memory" (memory 0)))"#,
         );
-        assert_eq!(told(&module.imports), ["a.f function", "a.m memory", "b.g global", "b.t table"]);
-        assert_eq!(told(&module.exports), ["run function", "memory memory"]);
+        assert_eq!(told(&module.imports), ["a.f a function", "a.m a memory", "b.g a global", "b.t a table"]);
+        assert_eq!(told(&module.exports), ["run a function", "memory a memory"]);
         let component = anatomy(
             r#"(component
                  (import "wasi:cli/stdin@0.2.3" (instance)) (import "f" (func))
@@ -234,7 +197,10 @@ mod tests {
                  (component (import "hidden" (func)))
                  (import "g" (func)))"#,
         );
-        assert_eq!(told(&component.imports), ["wasi:cli/stdin@0.2.3 interface", "f function", "g function"]);
+        assert_eq!(
+            told(&component.imports),
+            ["wasi:cli/stdin@0.2.3 an interface", "f a function", "g a function"]
+        );
         assert!(component.is_component && component.exports.total == 0);
     }
 

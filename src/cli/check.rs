@@ -11,9 +11,10 @@ use super::error::{CliError, shown};
 use super::files;
 use super::local::Local;
 use super::output::{self, Exit, Report};
+use super::output_schema;
 use super::wasm::{self, InvalidWasm};
 use crate::lexicon::{FunctionMetadata, Mode};
-use crate::policy::{MAX_SCOPES, Scope};
+use crate::policy::judged;
 use crate::repo::blob_cid;
 use crate::sandbox::Admitted;
 
@@ -24,7 +25,8 @@ const SHOWN: usize = 24;
 ///
 /// The file is judged by the rules of every mode and then compiled, by the same code as in a service.
 /// It fits if it passes as the mode that is given; without --mode, if it passes as any, and the best
-/// guess is said. What its outputs are like only a run can tell: see `at-functions run`.
+/// guess is said. What its outputs are like only a run can tell (see `at-functions run`), and its
+/// outputSchema in part.
 #[derive(Args)]
 #[command(after_help = concat!(
     "\
@@ -45,6 +47,9 @@ pub(super) struct CheckArgs {
     /// An entry of the record's allowedHosts, to be looked at too. May be given many times
     #[arg(long, value_name = "AT_URI")]
     allow: Vec<String>,
+    /// A file with the record's outputSchema, to be looked at too: for outputs that typed clients refuse
+    #[arg(long, value_name = "FILE")]
+    output_schema: Option<PathBuf>,
     /// Print JSON: {cid, size, kind, imports, exports, modes, mode, fits, compiled, warnings}
     #[arg(long)]
     json: bool,
@@ -71,10 +76,14 @@ struct Compiled {
 /// Runs the command.
 pub(super) async fn check(args: CheckArgs) -> Result<Report, CliError> {
     let bytes = files::read(&args.file, wasm::MAX_CODE_BYTES).await?;
-    let anatomy = Anatomy::of(&bytes);
+    let schema = deploy::schema("--output-schema", args.output_schema.as_deref()).await?;
     let modes: Vec<_> = Mode::ALL.map(|mode| (mode, wasm::check(&bytes, mode))).into();
-    let mode = args.mode.unwrap_or_else(|| best(&modes, anatomy.likely_mode()));
+    let mode = args.mode.unwrap_or_else(|| best(&modes, wasm::likely_mode(&bytes)));
     let admitted = modes.iter().find_map(|(of, verdict)| verdict.as_ref().ok().filter(|_| *of == mode));
+    let anatomy = match modes.iter().find_map(|(_, verdict)| verdict.as_ref().ok()) {
+        Some(admitted) => Anatomy::of(&bytes).with_types(admitted),
+        None => Anatomy::of(&bytes),
+    };
     let mut findings = Findings {
         size: bytes.len() as u64,
         cid: blob_cid(&bytes).to_string(),
@@ -84,6 +93,8 @@ pub(super) async fn check(args: CheckArgs) -> Result<Report, CliError> {
         mode,
         modes,
     };
+    let of_outputs = schema.as_ref().map(output_schema::warnings).unwrap_or_default();
+    findings.warnings.extend(of_outputs.into_iter().map(|warning| format!("--output-schema: {warning}")));
     if findings.is_admitted() {
         let compiled = Local::start()?.compile(&args.file, mode, bytes.into()).await?;
         findings.compiled = Some(match compiled {
@@ -130,7 +141,7 @@ impl Findings {
 
     fn json(&self) -> Value {
         let items = |items: &Items| -> Vec<Value> {
-            items.first.iter().map(|item| json!({"name": item.name, "kind": item.kind})).collect()
+            items.first.iter().map(|item| json!({"name": item.name, "type": item.ty})).collect()
         };
         let modes: Vec<Value> = self
             .modes
@@ -234,17 +245,10 @@ fn warnings(
     if !args.allow.is_empty() && !mode.has_host_calls() {
         warnings.push(format!("--allow has no effect: functions of {mode} read nothing"));
     }
-    for entry in args.allow.iter().filter(|entry| Scope::parse(entry).is_err()) {
-        warnings.push(format!(
-            "--allow {}: covers nothing; expected at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY",
-            shown(entry)
-        ));
-    }
-    if args.allow.len() > MAX_SCOPES {
-        warnings.push(format!(
-            "--allow is given {} times; services consider the first {MAX_SCOPES}",
-            args.allow.len()
-        ));
+    for (entry, scope) in judged(&args.allow) {
+        if let Err(why) = scope {
+            warnings.push(format!("--allow {} covers nothing: {why}", shown(entry)));
+        }
     }
     warnings
 }
@@ -263,7 +267,7 @@ fn list(name: &str, items: &Items) -> Vec<[String; 2]> {
         .iter()
         .take(SHOWN)
         .enumerate()
-        .map(|(i, item)| pair(if i == 0 { name } else { "" }, format!("{} ({})", item.name, item.kind)))
+        .map(|(i, item)| pair(if i == 0 { name } else { "" }, format!("{}: {}", item.name, item.ty)))
         .collect();
     let more = items.total.saturating_sub(SHOWN);
     if more > 0 {

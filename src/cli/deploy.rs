@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Tools;
-use super::anatomy::Anatomy;
 use super::client::{Xrpc, host_of};
 use super::error::CliError;
 use super::files;
@@ -18,7 +17,7 @@ use super::record::{self, Code, Draft};
 use super::session::{LoginArgs, Session};
 use super::wasm;
 use crate::clock::Clock;
-use crate::lexicon::{FUNCTION_COLLECTION, FunctionMetadata, Mode, RecordKey};
+use crate::lexicon::{FUNCTION_COLLECTION, FunctionMetadata, Mode, RecordKey, Schema};
 use crate::policy::{MAX_SCOPES, Scope};
 use crate::repo::blob_cid;
 
@@ -77,13 +76,13 @@ pub(super) struct DeployArgs {
     /// The function may read nothing
     #[arg(long, conflicts_with = "allow")]
     allow_none: bool,
-    /// A file with the JSON Schema of the input, for the record. Services of this version check nothing by it
+    /// A file with the JSON Schema of the input: a call whose input does not meet it is refused before it runs
     #[arg(long, value_name = "FILE")]
     input_schema: Option<PathBuf>,
-    /// A file with the JSON Schema of the output, for the record. Services of this version check nothing by it
+    /// A file with the JSON Schema of the output: callers are told where an output does not meet it
     #[arg(long, value_name = "FILE")]
     output_schema: Option<PathBuf>,
-    /// Say in the record that an output must fit its schema. Services of this version do not check it
+    /// Let a run fail whose output does not meet its schema
     #[arg(long, requires = "output_schema")]
     strict_output: bool,
     /// Print JSON: {uri, cid, codeCid, codeSize}
@@ -133,8 +132,12 @@ pub(super) fn mode(text: &str) -> Result<Mode, String> {
 }
 
 pub(super) fn allowed(text: &str) -> Result<String, String> {
-    // What a service would not take as an entry covers nothing.
-    Scope::parse(text).map(|_| text.to_owned()).map_err(|why| format!("this covers nothing: {why}"))
+    match Scope::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(why) => Err(format!(
+            "this covers nothing: {why}; expected at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY"
+        )),
+    }
 }
 
 /// Runs the command.
@@ -188,7 +191,7 @@ pub(super) async fn deploy(tools: &Tools, args: DeployArgs) -> Result<Report, Cl
 /// would.
 async fn read_code(args: &DeployArgs) -> Result<(Vec<u8>, Mode), CliError> {
     let bytes = files::read(&args.file, wasm::MAX_CODE_BYTES).await?;
-    let mode = args.mode.unwrap_or_else(|| Anatomy::of(&bytes).likely_mode());
+    let mode = args.mode.unwrap_or_else(|| wasm::likely_mode(&bytes));
     let admitted =
         wasm::check(&bytes, mode).map_err(|why| CliError::setting(args.file.display().to_string(), why))?;
     let needed = admitted.initial_bytes.div_ceil(1 << 20);
@@ -219,7 +222,7 @@ async fn draft(args: &DeployArgs, mode: Mode) -> Result<Draft, CliError> {
     })
 }
 
-async fn schema(flag: &str, path: Option<&Path>) -> Result<Option<Value>, CliError> {
+pub(super) async fn schema(flag: &str, path: Option<&Path>) -> Result<Option<Value>, CliError> {
     let Some(path) = path else { return Ok(None) };
     let wrong = |why: String| CliError::setting(format!("{flag} {}", path.display()), why);
     let bytes = files::read(path, MAX_SCHEMA_BYTES).await?;
@@ -231,9 +234,12 @@ async fn schema(flag: &str, path: Option<&Path>) -> Result<Option<Value>, CliErr
     }
     let schema: Value =
         serde_json::from_slice(&bytes).map_err(|error| wrong(format!("not JSON: {error}")))?;
-    match record::schema_fault(&schema) {
-        Some(fault) => Err(wrong(fault)),
-        None => Ok(Some(schema)),
+    if let Some(fault) = record::schema_fault(&schema) {
+        return Err(wrong(fault));
+    }
+    match Schema::compile(&schema) {
+        Ok(_) => Ok(Some(schema)),
+        Err(error) => Err(wrong(format!("services would refuse it: it {error}"))),
     }
 }
 

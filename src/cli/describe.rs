@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use atrium_api::com::atproto::sync::get_record::NSID as GET_RECORD;
 use clap::Args;
+use ipld_core::ipld::Ipld;
 use serde_json::{Value, json};
 
 use super::Tools;
@@ -12,7 +13,9 @@ use super::error::{CliError, Unresolved};
 use super::locate::{self, NetworkArgs};
 use super::output::{self, Report, printable};
 use crate::identity::Handle;
-use crate::lexicon::{AtUri, Authority, FUNCTION_COLLECTION, FunctionMetadata, InvalidMetadata, Mode};
+use crate::lexicon::{
+    AtUri, Authority, FUNCTION_COLLECTION, FunctionMetadata, InvalidMetadata, Mode, Schemas,
+};
 use crate::policy::{InvalidScope, MAX_SCOPES, Scope};
 use crate::repo::{Expected, Tid, ipld_to_json, verify_record};
 
@@ -123,7 +126,7 @@ async fn fetch(tools: &Tools, at: &NetworkArgs, function: &AtUri) -> Result<Prov
         uri,
         cid: record.cid.to_string(),
         rev: proof.rev,
-        invalid: FunctionMetadata::from_record(&record.value).err(),
+        invalid: fault(&record.value),
         record: ipld_to_json(&record.value),
         unresolved: Vec::new(),
     })
@@ -183,17 +186,26 @@ fn text(proved: &Proved) -> String {
     }
     row("runs", proved.invalid.as_ref().map(|why| format!("no. InvalidFunction: {why}")));
     let mut text = format!("{}\n{}", printable(&proved.uri), output::table(&rows));
-    for (name, title) in [("inputSchema", "input schema"), ("outputSchema", "output schema")] {
+    let strict = match record["strictOutput"] == true {
+        true => "strictOutput: a run whose output does not meet it fails",
+        false => "an output that does not meet it is answered with the place",
+    };
+    let schemas = [
+        ("inputSchema", "input schema", "an input that does not meet it is refused"),
+        ("outputSchema", "output schema", strict),
+    ];
+    for (name, title, effect) in schemas {
         if let Some(schema) = record.get(name) {
-            let strict = name == "outputSchema" && record["strictOutput"] == true;
-            let strict = if strict { "strictOutput; " } else { "" };
             let schema = output::pretty(&schema.to_string());
-            text.push_str(&format!(
-                "  {title} ({strict}services of this version do not check it)\n{schema}\n"
-            ));
+            text.push_str(&format!("  {title} ({effect})\n{schema}\n"));
         }
     }
     text
+}
+
+/// Why services would refuse the record.
+fn fault(record: &Ipld) -> Option<InvalidMetadata> {
+    FunctionMetadata::from_record(record).and_then(|metadata| Schemas::of(&metadata)).err()
 }
 
 /// The code's CID and size, in the present form of a blob, or in the older ones that are still read.
@@ -286,7 +298,7 @@ mod tests {
             uri: "at://did:web:a.com/at.functions.metadata/k".into(),
             cid: "bafyrec".into(),
             rev: Tid::parse("3kczqm6lnjk2c").unwrap(),
-            invalid: FunctionMetadata::from_record(&crate::repo::json_to_ipld(&record).unwrap()).err(),
+            invalid: fault(&crate::repo::json_to_ipld(&record).unwrap()),
             record,
             unresolved: vec![Handle::parse("gone.com").unwrap()],
         }
@@ -328,7 +340,7 @@ at://did:web:a.com/at.functions.metadata/k
   may read     at://b.com
   may read     https://c.com (covers nothing: an at-uri starts with at://)
   may read     at://gone.com/a.b.c (covers nothing: the handle does not resolve)
-  output schema (strictOutput; services of this version do not check it)
+  output schema (strictOutput: a run whose output does not meet it fails)
 {
   \"type\": \"string\"
 }

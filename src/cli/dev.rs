@@ -15,9 +15,10 @@ use crate::sandbox;
 use crate::server::{self, Admin, Listener, Service};
 use crate::telemetry;
 
-use super::anatomy::Anatomy;
+use super::files::Scratch;
 use super::guest;
 use super::serve::stop_signal;
+use super::wasm;
 
 /// How often the files are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(300);
@@ -66,8 +67,8 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<()> {
 
     let clock = Clock::system();
     let author = Arc::new(Author::at_port(repo.address().port(), clock.clone())?);
-    let data_dir = temporary_directory()?;
-    let config = config(&public, &author, &args, data_dir.0.clone())?;
+    let data_dir = Scratch::make().context("a directory for the service's data")?;
+    let config = config(&public, &author, &args, data_dir.path().to_owned())?;
     let service = Service::start(&config, clock)?;
 
     let mut modules = Modules::at(args.paths);
@@ -134,7 +135,7 @@ fn report(author: &Author, found: Result<Module, impl std::fmt::Display>) {
 /// Puts a module into the repo, unless a service would refuse it.
 fn publish(author: &Author, module: Module) -> Option<Published> {
     let bytes = module.wasm.len();
-    let mode = Anatomy::of(&module.wasm).likely_mode();
+    let mode = wasm::likely_mode(&module.wasm);
     if let Err(refusal) = sandbox::judge(mode, &module.wasm) {
         eprintln!("not published: {}: {refusal}", module.rkey);
         return None;
@@ -190,21 +191,4 @@ fn welcome(config: &Config, author: &Author, admin: &Listener, watching: bool) -
     }
     text.push_str("Ctrl-C stops it, and all of it is gone.\n");
     text
-}
-
-/// A directory that goes away with the value.
-struct TemporaryDirectory(PathBuf);
-
-fn temporary_directory() -> anyhow::Result<TemporaryDirectory> {
-    let random = getrandom::u64().context("the machine's random source")?;
-    let path = std::env::temp_dir().join(format!("at-functions-dev-{random:016x}"));
-    std::fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display()))?;
-    Ok(TemporaryDirectory(path))
-}
-
-impl Drop for TemporaryDirectory {
-    fn drop(&mut self) {
-        // It holds a throw-away key and nothing that anybody will miss.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

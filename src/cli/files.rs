@@ -1,8 +1,9 @@
 //! Files that a command is given, `-` for stdin: read no further than is of use, and on a thread of
-//! their own, because a pipe may keep its reader waiting and Ctrl-C must still be heard.
+//! their own, because a pipe may keep its reader waiting and Ctrl-C must still be heard. And the
+//! directories that commands make for themselves.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::CliError;
 
@@ -28,6 +29,29 @@ pub(super) async fn read(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
         .map_err(|source| CliError::File { path: path.into(), source })
 }
 
+/// A new directory that goes away with the value.
+pub(super) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(super) fn make() -> std::io::Result<Scratch> {
+        let random = getrandom::u64().map_err(std::io::Error::other)?;
+        let path = std::env::temp_dir().join(format!("at-functions-{random:016x}"));
+        std::fs::create_dir(&path)?;
+        Ok(Scratch(path))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // It holds throw-away state and nothing that anybody will miss.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,6 +64,16 @@ mod tests {
         assert_eq!(read(&path, 6).await.unwrap(), b"abcdef");
         assert_eq!(read(&path, 3).await.unwrap(), b"abcd");
         assert_eq!(read(Path::new("/dev/zero"), 10).await.unwrap().len(), 11);
+    }
+
+    #[test]
+    fn a_scratch_directory_goes_away_with_what_is_in_it() {
+        let (one, other) = (Scratch::make().unwrap(), Scratch::make().unwrap());
+        assert_ne!(one.path(), other.path());
+        std::fs::write(one.path().join("f"), b"x").unwrap();
+        let path = one.path().to_owned();
+        drop(one);
+        assert!(!path.exists() && other.path().is_dir());
     }
 
     #[tokio::test]

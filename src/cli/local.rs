@@ -1,6 +1,7 @@
 //! The sandbox of a service, for one file on this machine: `check` and `run`.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use crate::sandbox::{
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A sandbox for one guest at a time.
-pub(super) struct Local(ThreadSandbox);
+pub(super) struct Local(Arc<ThreadSandbox>);
 
 /// What the compiler made of a file.
 pub(super) struct Compiled {
@@ -27,7 +28,7 @@ pub(super) struct Compiled {
 impl Local {
     pub(super) fn start() -> Result<Local, CliError> {
         let config = ThreadSandboxConfig { threads: 1, compile_threads: 1, slots: 1 };
-        ThreadSandbox::start(config).map(Local).map_err(|error| CliError::Sandbox(error.to_string()))
+        ThreadSandbox::start(config).map(|sandbox| Local(Arc::new(sandbox))).map_err(failed)
     }
 
     /// Compiles a file as a service does; the inner error is what a service would refuse it for.
@@ -46,18 +47,22 @@ impl Local {
                 compiling.await
             }
         };
-        match compiled {
-            Ok(code) => {
-                let took = started.elapsed();
-                let artifact = self.0.install(&code).map_err(|error| CliError::Sandbox(error.to_string()))?;
-                Ok(Ok(Compiled { artifact, took }))
-            }
-            Err(CompileError::Refused(refusal)) => Ok(Err(refusal)),
-            Err(error) => Err(CliError::Sandbox(error.to_string())),
-        }
+        let compiled = match compiled {
+            Ok(compiled) => compiled,
+            Err(CompileError::Refused(refusal)) => return Ok(Err(refusal)),
+            Err(error) => return Err(failed(error)),
+        };
+        let sandbox = Arc::clone(&self.0);
+        let installing = tokio::task::spawn_blocking(move || sandbox.install(&compiled));
+        let artifact = installing.await.map_err(failed)?.map_err(failed)?;
+        Ok(Ok(Compiled { artifact, took: started.elapsed() }))
     }
 
     pub(super) async fn run(&self, job: Job) -> Result<Completion, CliError> {
-        self.0.run(job, Lease::none()).await.map_err(|error| CliError::Sandbox(error.to_string()))
+        self.0.run(job, Lease::none()).await.map_err(failed)
     }
+}
+
+fn failed(error: impl std::fmt::Display) -> CliError {
+    CliError::Sandbox(error.to_string())
 }

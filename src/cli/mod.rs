@@ -38,6 +38,7 @@ mod list;
 mod local;
 mod locate;
 mod output;
+mod output_schema;
 mod record;
 mod run;
 mod serve;

@@ -17,6 +17,12 @@ pub(super) fn check(bytes: &[u8], mode: Mode) -> Result<Admitted, InvalidWasm> {
     }
 }
 
+/// The mode that a file looks built for, whether or not services take it as that.
+pub(super) fn likely_mode(bytes: &[u8]) -> Mode {
+    // What speaks for no mode is held against the least of them.
+    sandbox::likely_mode(bytes).unwrap_or(Mode::PureV1)
+}
+
 fn is_wasm_text(bytes: &[u8]) -> bool {
     let start = bytes.trim_ascii_start();
     [&b"(module"[..], b"(component", b";;", b"(;"].iter().any(|prefix| start.starts_with(prefix))

@@ -44,9 +44,9 @@ impl Run {
         });
         let mut asking = JoinSet::new();
         for handle in handles {
-            let registry = self.registry.clone();
+            let (registry, author) = (self.registry.clone(), self.author.clone());
             asking.spawn(async move {
-                let did = registry.did_of(&handle).await;
+                let did = registry.did_of(&author, &handle).await;
                 (handle, did)
             });
         }
@@ -83,9 +83,9 @@ impl Run {
         });
         let mut asking = JoinSet::new();
         for did in dids.chain(also) {
-            let (registry, did) = (self.registry.clone(), did.clone());
+            let (registry, author, did) = (self.registry.clone(), self.author.clone(), did.clone());
             asking.spawn(async move {
-                let claimed = registry.claimed_handle(&did).await.ok().flatten();
+                let claimed = registry.claimed_handle(&author, &did).await.ok().flatten();
                 (did, claimed)
             });
         }
@@ -100,7 +100,7 @@ impl Run {
     }
 
     async fn did_of(&self, handle: &Handle) -> Result<Did, Denied> {
-        let resolved = self.registry.did_of(handle).await;
+        let resolved = self.registry.did_of(&self.author, handle).await;
         resolved.map_err(|error: RegistryError| told::unresolved(handle, &error))
     }
 }

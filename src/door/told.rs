@@ -14,7 +14,7 @@ pub(super) fn denied(did: &Did, error: &RegistryError) -> Denied {
         RegistryError::BlobMissing(cid) => format!("the PDS of {did} does not have the blob {cid}"),
         RegistryError::NotFound(missing) => not_found(did, *missing),
         RegistryError::Overloaded(after) => format!(
-            "too much is asked of the PDS of {did} now; try again in {} s",
+            "too much is asked of the PDS of {did}, or by this author's functions; try again in {} s",
             after.as_secs_f64().ceil().max(1.0)
         ),
         RegistryError::Unproved(why) => {

@@ -36,7 +36,7 @@ use self::url::Rules;
 use crate::identity::Did;
 
 pub use self::error::{EgressError, StartError};
-pub(crate) use self::gate::{Gate, GateLimits};
+pub(crate) use self::gate::{Gate, GateLimits, Place};
 pub use self::url::BlockReason;
 
 /// No exchange goes on for longer, whatever its caller says.

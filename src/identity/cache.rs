@@ -115,6 +115,11 @@ where
         }
     }
 
+    /// Whether [`Want::Known`] would be answered without a fetch.
+    pub(super) async fn knows(&self, key: &K) -> bool {
+        matches!(self.0.judge(key, Want::Known).await, Verdict::Answer(_))
+    }
+
     #[cfg(test)]
     pub(super) fn is_fetching(&self) -> bool {
         !self.0.flights().is_empty()
@@ -256,7 +261,9 @@ mod tests {
     #[tokio::test]
     async fn a_fetch_that_starts_after_another_landed_uses_what_that_one_brought() {
         let cache = cache();
+        assert!(!cache.knows(&1).await);
         assert_eq!(cache.get(&1, Want::Known, async { Ok(7) }).await, Ok(7));
+        assert!(cache.knows(&1).await);
         // Whoever looked before the first landed, and asks for a fetch after.
         let mut late = cache.join(&1, Want::Known, async { Ok(8) }).unwrap();
         assert_eq!(*late.wait_for(Option::is_some).await.unwrap(), Some(Ok(7)));

@@ -80,6 +80,16 @@ impl Resolver {
         self.fetch_document(did, Want::Known).await
     }
 
+    /// Whether [`Resolver::document`] would answer without asking anybody.
+    pub async fn knows(&self, did: &Did) -> bool {
+        self.documents.knows(did).await
+    }
+
+    /// Whether it is known, without asking anybody, which DID the handle points to.
+    pub async fn knows_handle(&self, handle: &Handle) -> bool {
+        self.handles.knows(handle).await
+    }
+
     /// The DID's document as it is now, because the known one did not fit.
     ///
     /// Anybody can cause this in anybody's name, so at most one fetch is made for a DID in ten seconds;

@@ -7,7 +7,9 @@ mod at_uri;
 pub mod data_model;
 mod metadata;
 mod mode;
+mod schema;
 
 pub use at_uri::{AtUri, Authority, InvalidAtUri, Nsid, RecordKey};
-pub use metadata::{CodeRef, FUNCTION_COLLECTION, FunctionMetadata, InvalidMetadata, Problem};
+pub use metadata::{CodeRef, FUNCTION_COLLECTION, FunctionMetadata, InvalidMetadata, Problem, Schemas};
 pub use mode::Mode;
+pub use schema::{CheckError, Mismatch, Schema, SchemaError};

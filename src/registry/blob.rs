@@ -34,7 +34,7 @@ pub struct Blob {
 /// Fetches the blob from where its owner's document says.
 pub(super) async fn fetch(sources: &Sources, errand: &Errand, cid: &Cid) -> Result<Blob, RegistryError> {
     let cid_text = cid.to_string();
-    home::wherever_it_lives(sources, &errand.repo, |document| {
+    home::wherever_it_lives(sources, errand, |document| {
         let parameters = [("did", errand.repo.as_str()), ("cid", cid_text.as_str())];
         async move {
             let question = Question {

@@ -156,7 +156,9 @@ fn function_cache(max_bytes: u64, ttl: Ttl) -> FunctionCache {
     Cache::builder()
         .max_capacity(max_bytes)
         .weigher(|name: &FunctionName, found: &Result<Arc<Function>, _>| {
-            let record = found.as_ref().map_or(0, |function| RECORD_WEIGHT * function.proof_bytes);
+            let record = found
+                .as_ref()
+                .map_or(0, |function| RECORD_WEIGHT * function.proof_bytes + function.schemas.weight());
             (512 + name.0.as_str().len() + name.1.as_str().len() + record).try_into().unwrap_or(u32::MAX)
         })
         .expire_after(ttl)

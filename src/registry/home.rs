@@ -15,12 +15,29 @@ use super::{Missing, RegistryError, Sources, Trouble};
 pub(super) struct Errand {
     pub(super) repo: Did,
     pub(super) for_author: Did,
+    pub(super) purpose: Purpose,
+}
+
+/// What for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To run a function: the highest revision is kept on disk, so that old code does not come back with
+    /// a restart.
+    Function,
+    /// To tell a guest, who can name any number of repos: revisions are kept in memory, since on disk each
+    /// would cost a write and stay for good, and accounts are looked up within bounds.
+    Guest,
 }
 
 impl Errand {
-    /// To an author's own repo.
-    pub(super) fn to(author: Did) -> Errand {
-        Errand { for_author: author.clone(), repo: author }
+    /// To an author's repo, to run a function of theirs.
+    pub(super) fn for_function(author: Did) -> Errand {
+        Errand { for_author: author.clone(), repo: author, purpose: Purpose::Function }
+    }
+
+    /// To anybody's repo, for a guest of `for_author`.
+    pub(super) fn for_guest(repo: Did, for_author: Did) -> Errand {
+        Errand { repo, for_author, purpose: Purpose::Guest }
     }
 }
 
@@ -39,16 +56,16 @@ pub(super) struct Question<'a> {
 /// it says now.
 pub(super) async fn wherever_it_lives<T, F>(
     sources: &Sources,
-    repo: &Did,
+    errand: &Errand,
     ask: impl Fn(Arc<DidDocument>) -> F,
 ) -> Result<T, RegistryError>
 where
     F: Future<Output = Result<T, RegistryError>>,
 {
-    let document = sources.resolver.document(repo).await.map_err(RegistryError::of_author)?;
+    let document = document(sources, errand).await?;
     match ask(Arc::clone(&document)).await {
         Err(error) if error.may_mean_moved() => {
-            let renewed = sources.resolver.refresh(repo).await.map_err(RegistryError::of_author)?;
+            let renewed = renewed(sources, errand).await?;
             if renewed.pds == document.pds && renewed.signing_key == document.signing_key {
                 return Err(error);
             }
@@ -56,6 +73,24 @@ where
         }
         other => other,
     }
+}
+
+/// The document of the repo's owner.
+pub(super) async fn document(sources: &Sources, errand: &Errand) -> Result<Arc<DidDocument>, RegistryError> {
+    let repo = &errand.repo;
+    let _turn = match errand.purpose {
+        Purpose::Guest => sources.lookups.turn(&errand.for_author, || sources.resolver.knows(repo)).await?,
+        Purpose::Function => None,
+    };
+    sources.resolver.document(repo).await.map_err(RegistryError::of_author)
+}
+
+async fn renewed(sources: &Sources, errand: &Errand) -> Result<Arc<DidDocument>, RegistryError> {
+    let _turn = match errand.purpose {
+        Purpose::Guest => sources.lookups.turn(&errand.for_author, async || false).await?,
+        Purpose::Function => None,
+    };
+    sources.resolver.refresh(&errand.repo).await.map_err(RegistryError::of_author)
 }
 
 /// Asks the PDS that the document names. An answer other than 200 is an error.

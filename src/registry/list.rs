@@ -76,7 +76,7 @@ pub(super) async fn fetch(
         ("limit", limit.as_str()),
     ];
     parameters.extend(name.cursor.as_deref().map(|cursor| ("cursor", cursor)));
-    let body = home::wherever_it_lives(sources, &errand.repo, |document| {
+    let body = home::wherever_it_lives(sources, errand, |document| {
         let parameters = &parameters;
         async move {
             let question = Question {

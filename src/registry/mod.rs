@@ -17,8 +17,11 @@ mod function;
 mod home;
 mod kept;
 mod list;
+mod lookups;
 mod reads;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +33,7 @@ use tokio::sync::Semaphore;
 use crate::clock::Clock;
 use crate::egress::Egress;
 use crate::identity::{Did, Resolver};
-use crate::lexicon::{AtUri, Authority, FUNCTION_COLLECTION, FunctionMetadata, Nsid, RecordKey};
+use crate::lexicon::{AtUri, Authority, FUNCTION_COLLECTION, FunctionMetadata, Nsid, RecordKey, Schemas};
 use crate::repo::{RevFloor, Tid};
 
 pub use blob::Blob;
@@ -40,6 +43,7 @@ pub use reads::ReadRecord;
 
 use cache::Caches;
 use home::Errand;
+use lookups::Lookups;
 use reads::Reading;
 
 /// The collection of workflows, which this service does not run.
@@ -49,6 +53,8 @@ const WORKFLOW_COLLECTION: &str = "at.functions.workflow";
 const VERIFYING_AT_ONCE: usize = 8;
 /// Records and pages that are read for guests at the same time. They wait apart from functions.
 const READING_AT_ONCE: usize = 4;
+/// Records whose schemas compile at the same time: others' calls need the cores too.
+const COMPILING_AT_ONCE: usize = 2;
 /// Repos whose revisions are remembered for guests, at some 150 bytes each.
 const MAX_RECENT_REVS: u64 = 100_000;
 
@@ -65,6 +71,8 @@ pub struct Function {
     pub rev: Tid,
     /// What the record says.
     pub metadata: FunctionMetadata,
+    /// The schemas that it names.
+    pub schemas: Schemas,
     /// The length of the proof that it came from, by which the cache weighs it.
     proof_bytes: usize,
 }
@@ -84,11 +92,15 @@ struct Sources {
     revs: Arc<RevFloor>,
     /// The highest revision of repos that guests read of, while there is room.
     recent_revs: moka::sync::Cache<Did, Tid>,
+    /// What guests may make the resolver look up.
+    lookups: Lookups,
     clock: Clock,
     /// Places for proofs of functions that are being checked.
     verifying: Arc<Semaphore>,
     /// Places for what guests read.
     reading: Arc<Semaphore>,
+    /// Places for schemas that compile.
+    compiling: Arc<Semaphore>,
 }
 
 impl Registry {
@@ -107,9 +119,11 @@ impl Registry {
             egress,
             revs,
             recent_revs: moka::sync::Cache::new(MAX_RECENT_REVS),
+            lookups: Lookups::new(clock.clone()),
             clock,
             verifying: Arc::new(Semaphore::new(VERIFYING_AT_ONCE)),
             reading: Arc::new(Semaphore::new(READING_AT_ONCE)),
+            compiling: Arc::new(Semaphore::new(COMPILING_AT_ONCE)),
         };
         Registry {
             sources: Arc::new(sources),
@@ -152,7 +166,7 @@ impl Registry {
         let code = &function.metadata.code;
         let name = (function.author.clone(), code.cid);
         let fetch = move |(author, cid)| async move {
-            blob::fetch(&sources, &Errand::to(author), &cid).await.map(|blob| blob.bytes)
+            blob::fetch(&sources, &Errand::for_function(author), &cid).await.map(|blob| blob.bytes)
         };
         let bytes = self.caches.code(name, fetch).await?;
         blob::check_size(code, bytes.len() as u64)?;

@@ -15,10 +15,10 @@ use crate::lexicon::{Nsid, RecordKey};
 use crate::repo::{cid_from_text, ipld_to_json, is_blob_cid};
 
 use super::blob::{self, Blob};
-use super::home::Errand;
+use super::home::{self, Errand};
 use super::kept::{Kept, Thing};
 use super::list::{self, Page, PageName};
-use super::record::{self, Purpose, RecordPath, work};
+use super::record::{self, RecordPath, work};
 use super::{Missing, Registry, RegistryError};
 
 /// What each kind may weigh in memory.
@@ -110,11 +110,11 @@ impl Registry {
         rkey: &RecordKey,
     ) -> Result<Arc<ReadRecord>, RegistryError> {
         let path = RecordPath { collection: collection.clone(), rkey: rkey.clone() };
-        let errand = Errand { repo: repo.clone(), for_author: for_author.clone() };
+        let errand = Errand::for_guest(repo.clone(), for_author.clone());
         let name = (repo.clone(), path.clone());
         let sources = Arc::clone(&self.sources);
         let fetch = move || async move {
-            let proved = record::fetch(&sources, &errand, &path, Purpose::Data).await?;
+            let proved = record::fetch(&sources, &errand, &path).await?;
             let record = proved.proof.record.ok_or(RegistryError::NotFound(Missing::Record))?;
             work(&sources.reading, move || Arc::new(ReadRecord::of(record.cid, &record.value))).await
         };
@@ -130,7 +130,7 @@ impl Registry {
         // Each who waits holds a place of their own author's, so that nobody waits in another's queue.
         let entered = self.reading.fetching_blobs.enter(for_author.clone()).await;
         let _place = entered.map_err(|_| RegistryError::Overloaded(Duration::from_secs(1)))?;
-        let errand = Errand { repo: repo.clone(), for_author: for_author.clone() };
+        let errand = Errand::for_guest(repo.clone(), for_author.clone());
         let (sources, cid) = (Arc::clone(&self.sources), *cid);
         let fetch = move || async move { blob::fetch(&sources, &errand, &cid).await.map(Arc::new) };
         self.reading.blobs.get(name, fetch).await
@@ -143,7 +143,7 @@ impl Registry {
         repo: &Did,
         page: &PageName,
     ) -> Result<Arc<Page>, RegistryError> {
-        let errand = Errand { repo: repo.clone(), for_author: for_author.clone() };
+        let errand = Errand::for_guest(repo.clone(), for_author.clone());
         let (sources, page) = (Arc::clone(&self.sources), page.clone());
         let name = (repo.clone(), page.clone());
         let fetch = move || async move { list::fetch(&sources, &errand, &page).await.map(Arc::new) };
@@ -151,14 +151,16 @@ impl Registry {
     }
 
     /// The DID that a handle leads to and is led back from.
-    pub async fn did_of(&self, handle: &Handle) -> Result<Did, RegistryError> {
-        self.sources.resolver.handle(handle).await.map_err(RegistryError::of_handle)
+    pub async fn did_of(&self, for_author: &Did, handle: &Handle) -> Result<Did, RegistryError> {
+        let resolver = &self.sources.resolver;
+        let _turn = self.sources.lookups.turn(for_author, || resolver.knows_handle(handle)).await?;
+        resolver.handle(handle).await.map_err(RegistryError::of_handle)
     }
 
     /// The handle that the DID's document claims. Whether it leads to the DID is for [`Registry::did_of`].
-    pub async fn claimed_handle(&self, did: &Did) -> Result<Option<Handle>, RegistryError> {
-        let document = self.sources.resolver.document(did).await.map_err(RegistryError::of_author)?;
-        Ok(document.handle.clone())
+    pub async fn claimed_handle(&self, for_author: &Did, did: &Did) -> Result<Option<Handle>, RegistryError> {
+        let errand = Errand::for_guest(did.clone(), for_author.clone());
+        Ok(home::document(&self.sources, &errand).await?.handle.clone())
     }
 }
 

@@ -11,7 +11,7 @@ use crate::lexicon::{Nsid, RecordKey};
 use crate::repo::{self, Expected, Proof, Tid};
 
 use super::error::Unproved;
-use super::home::{self, Errand, Question};
+use super::home::{self, Errand, Purpose, Question};
 use super::{RegistryError, Sources, Trouble};
 
 /// The largest proof that is taken: a record of 1 MiB and its path, twice over.
@@ -26,16 +26,6 @@ pub(super) struct RecordPath {
     pub(super) rkey: RecordKey,
 }
 
-/// Where the highest revision of a repo is kept, and what checks the proof.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// To run it: the revision is kept on disk, so that old code does not come back with a restart.
-    Function,
-    /// To tell a guest: revisions are kept in memory. Guests can name any number of repos, each of
-    /// which would cost a write and stay on disk for good.
-    Data,
-}
-
 /// A proof and how long it was, by which caches weigh what comes of it.
 pub(super) struct Proved {
     pub(super) proof: Proof,
@@ -47,14 +37,11 @@ pub(super) async fn fetch(
     sources: &Sources,
     errand: &Errand,
     path: &RecordPath,
-    purpose: Purpose,
 ) -> Result<Proved, RegistryError> {
-    home::wherever_it_lives(sources, &errand.repo, |document| async move {
-        match prove(sources, &document, errand, path, purpose).await {
+    home::wherever_it_lives(sources, errand, |document| async move {
+        match prove(sources, &document, errand, path).await {
             // A replica behind its master looks the same as a rollback, for a moment.
-            Err(RegistryError::Unproved(Unproved::Rollback)) => {
-                prove(sources, &document, errand, path, purpose).await
-            }
+            Err(RegistryError::Unproved(Unproved::Rollback)) => prove(sources, &document, errand, path).await,
             other => other,
         }
     })
@@ -68,7 +55,6 @@ async fn prove(
     document: &DidDocument,
     errand: &Errand,
     path: &RecordPath,
-    purpose: Purpose,
 ) -> Result<Proved, RegistryError> {
     if document.signing_key.is_none() {
         return Err(RegistryError::Unproved(Unproved::NoKey));
@@ -89,12 +75,12 @@ async fn prove(
     };
     let car = home::ask(sources, document, &errand.for_author, question).await?.body;
     let bytes = car.len();
-    let proof = verify(sources, car, document, errand, path, purpose).await?;
+    let proof = verify(sources, car, document, errand, path).await?;
     if floor.is_some_and(|floor| proof.rev < floor) {
         return Err(RegistryError::Unproved(Unproved::Rollback));
     }
     if floor != Some(proof.rev) {
-        remember(sources, &errand.repo, proof.rev, purpose).await;
+        remember(sources, errand, proof.rev).await;
     }
     Ok(Proved { proof, bytes })
 }
@@ -105,13 +91,12 @@ async fn verify(
     document: &DidDocument,
     errand: &Errand,
     path: &RecordPath,
-    purpose: Purpose,
 ) -> Result<Proof, RegistryError> {
     let key = document.signing_key.clone().ok_or(RegistryError::Unproved(Unproved::NoKey))?;
     let (did, path, now) = (errand.repo.clone(), path.clone(), sources.clock.since_epoch());
-    let places = match purpose {
+    let places = match errand.purpose {
         Purpose::Function => &sources.verifying,
-        Purpose::Data => &sources.reading,
+        Purpose::Guest => &sources.reading,
     };
     let verified = work(places, move || {
         let expected = Expected { did: &did, collection: &path.collection, rkey: &path.rkey, key: &key, now };
@@ -145,16 +130,16 @@ fn highest(sources: &Sources, repo: &Did) -> Result<Option<Tid>, RegistryError> 
 
 /// Keeps the highest revision. The proof stands even where the disk fails; until it takes a newer one,
 /// the host could go back to the highest that it took before.
-async fn remember(sources: &Sources, repo: &Did, rev: Tid, purpose: Purpose) {
-    if purpose == Purpose::Data {
+async fn remember(sources: &Sources, errand: &Errand, rev: Tid) {
+    if errand.purpose == Purpose::Guest {
         let raised = |known: Option<moka::Entry<Did, Tid>>| match known {
             Some(known) => rev.max(known.into_value()),
             None => rev,
         };
-        sources.recent_revs.entry(repo.clone()).and_upsert_with(raised);
+        sources.recent_revs.entry(errand.repo.clone()).and_upsert_with(raised);
         return;
     }
-    let (revs, repo) = (Arc::clone(&sources.revs), repo.clone());
+    let (revs, repo) = (Arc::clone(&sources.revs), errand.repo.clone());
     let kept = tokio::task::spawn_blocking(move || revs.raise(&repo, rev)).await;
     if let Ok(Err(error)) = kept {
         tracing::error!(%error, "the highest revision of a repo could not be kept on disk");

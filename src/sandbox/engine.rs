@@ -13,6 +13,9 @@ use super::meter::Parts;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
+/// What the engine itself needs beside what guests may use: the code with which it hands values from one
+/// component to another has the memories of both.
+const ENGINE_FEATURES: WasmFeatures = FEATURES.union(WasmFeatures::MULTI_MEMORY);
 /// Stack that guests' frames may take. Wasmtime's own default.
 const GUEST_STACK: usize = 512 * KIB;
 /// Stack that a call has in all: the guest's, and the host's frames below it.
@@ -25,7 +28,7 @@ const DENSE_IMAGE: u64 = MIB as u64;
 const KEEP_MEMORY: usize = 128 * KIB;
 const KEEP_TABLE: usize = 16 * KIB;
 /// What the host keeps of one component's instances, all together. Only counted, not reserved.
-const COMPONENT_INSTANCE: usize = 2 * MIB;
+const COMPONENT_INSTANCE: usize = Bound::InstanceBytes.limit() + 2 * MIB;
 /// Frames named in a trap's message.
 const TRAP_FRAMES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 
@@ -99,8 +102,8 @@ fn code() -> Config {
         .cranelift_opt_level(OptLevel::Speed)
         // The same bits for every NaN, on every machine.
         .cranelift_nan_canonicalization(true)
-        .wasm_features(WasmFeatures::all().difference(FEATURES), false)
-        .wasm_features(FEATURES, true)
+        .wasm_features(WasmFeatures::all().difference(ENGINE_FEATURES), false)
+        .wasm_features(ENGINE_FEATURES, true)
         // Compiling on the caller's thread only: it has its own, at a low priority.
         .parallel_compilation(false)
         .epoch_interruption(true)
@@ -146,9 +149,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_engine_has_exactly_the_features_that_admission_checks() {
+    fn the_engine_has_the_features_that_admission_checks_and_one_for_itself() {
         let engine = build(4).unwrap().engine;
-        assert_eq!(engine.get_wasm_features(), FEATURES);
+        assert_eq!(engine.get_wasm_features(), FEATURES.union(WasmFeatures::MULTI_MEMORY));
+        assert!(!FEATURES.contains(WasmFeatures::MULTI_MEMORY));
     }
 
     #[test]

@@ -103,15 +103,21 @@ impl Drop for Executor {
     }
 }
 
-/// A run in the executor.
+/// A run in the executor. One that waits for the host when the executor closes stays until this cancels
+/// it.
 pub(super) struct Handle(Arc<Task>);
 
 impl Handle {
     /// Stops the run, wherever it is: on a thread at its next tick, else at once.
     pub(super) fn cancel(&self) {
         self.0.control.cancel();
-        if let Some(shared) = self.0.shared.upgrade() {
+        let shared = self.0.shared.upgrade();
+        if let Some(shared) = &shared {
             shared.push(Lane::Canceled, Arc::clone(&self.0));
+        }
+        // After that, so that a thread that saw the queue empty and the executor closed is made up for.
+        if shared.is_none_or(|shared| shared.closing.load(Ordering::SeqCst)) {
+            self.0.discard_if_idle();
         }
     }
 }
@@ -231,6 +237,17 @@ impl Task {
             self.control.stopwatch.waiting_ends(Instant::now());
             self.state.store(QUEUED, Ordering::SeqCst);
             shared.push(Lane::Long, self);
+        }
+    }
+}
+
+impl Task {
+    /// Drops the run, unless it has a turn, at whose end it is dropped anyway.
+    fn discard_if_idle(&self) {
+        match self.guest.try_lock() {
+            Ok(mut slot) => discard(&mut slot),
+            Err(TryLockError::Poisoned(slot)) => discard(&mut slot.into_inner()),
+            Err(TryLockError::WouldBlock) => {}
         }
     }
 }

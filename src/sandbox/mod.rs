@@ -66,11 +66,6 @@ pub fn likely_mode(code: &[u8]) -> Option<Mode> {
     admission::likely(code)
 }
 
-/// The verdict of every mode on a file, in the order of [`Mode::ALL`].
-pub fn judge_all(code: &[u8]) -> Vec<(Mode, Result<Admitted, Refusal>)> {
-    Mode::ALL.into_iter().map(|mode| (mode, judge(mode, code))).collect()
-}
-
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use wasmtime::Engine;
 
 use super::alarm::Alarms;
@@ -36,7 +36,7 @@ pub struct ThreadSandboxConfig {
     pub threads: usize,
     /// Threads that compile.
     pub compile_threads: usize,
-    /// Instances that may exist at once; each reserves 4 GiB of address space.
+    /// Runs that may exist at once; each reserves 16 GiB of address space.
     pub slots: usize,
 }
 
@@ -57,6 +57,8 @@ pub struct ThreadSandbox {
     alarms: Alarms,
     compiles: mpsc::SyncSender<Compile>,
     compiling: Arc<AtomicUsize>,
+    /// Dropped with the sandbox, which tells those who wait for runs.
+    open: watch::Sender<()>,
 }
 
 struct Compile {
@@ -84,7 +86,8 @@ impl ThreadSandbox {
                 .spawn(move || compile_all(&compiler, &queue))?;
         }
         let alarms = Alarms::start()?;
-        Ok(ThreadSandbox { engine, linkers, slots, executor, alarms, compiles, compiling: Arc::default() })
+        let (compiling, open) = (Arc::default(), watch::Sender::new(()));
+        Ok(ThreadSandbox { engine, linkers, slots, executor, alarms, compiles, compiling, open })
     }
 }
 
@@ -130,8 +133,15 @@ impl Sandbox for ThreadSandbox {
             }
         };
         let running = Running(Some(self.executor.spawn(Box::pin(guest), Arc::clone(&control))));
+        let mut open = self.open.subscribe();
         Box::pin(async move {
-            let result = answered.await;
+            let result = tokio::select! {
+                biased;
+                result = answered => result,
+                // Nothing is ever sent, so this is the end of the sandbox. A run that waits for the host
+                // would never be looked at again.
+                _ = open.changed() => return Err(Lost::Closed),
+            };
             running.has_ended();
             // A run that was dropped without an answer panicked, unless all are being stopped.
             result.unwrap_or_else(|_| {

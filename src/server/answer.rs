@@ -20,6 +20,8 @@ struct Answer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    output_schema_mismatch: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
@@ -51,12 +53,13 @@ struct Usage {
 }
 
 /// The response to a run that reached the guest, whatever came of it. `with_logs` is for the eyes of the
-/// function's author.
+/// function's author; `mismatch` is where the output does not meet the schema that describes it.
 pub(super) fn respond(
     completion: &Completion,
     function: &Cid,
     cache: CacheState,
     with_logs: bool,
+    mismatch: Option<&str>,
 ) -> Response {
     let mut result = completion.result.as_ref().map_err(|failure| (failure.outcome, &*failure.message));
     // The sandbox hands out one JSON value; should it not be, the answer must still be JSON.
@@ -73,6 +76,7 @@ pub(super) fn respond(
     let answer = Answer {
         ok: output.is_some(),
         output,
+        output_schema_mismatch: output.and(mismatch),
         error: result.err().map(|(_, message)| message),
         outcome: result.err().map(|(outcome, _)| outcome.as_str()),
         duration_ms: rounded_millis(completion.wall),

@@ -164,6 +164,9 @@ async fn attempt(
         return Err(changed(&expected, &function));
     }
 
+    let input = bytes.slice_ref(request.input.get().as_bytes());
+    // Before the code is fetched or compiled: neither is owed to an input that will not run.
+    service.checks.input(&function, input.clone(), deadline).await?;
     let at_hand = deadline.bound(service.registry.confirm_code(&function), late).await?;
     let metadata = &function.metadata;
     let owner: Arc<str> = function.author.as_str().into();
@@ -186,19 +189,20 @@ async fn attempt(
     let job = Job {
         artifact,
         owner: Owner { name: owner, public: metadata.public },
-        input: bytes.slice_ref(request.input.get().as_bytes()),
+        input,
         limits: limits(service, &function),
         context: Arc::new(context(caller, &function, id)),
         door: door(service, &function),
     };
-    let completion = service.workers.run(job, deadline.answer_by()).await?;
+    let mut completion = service.workers.run(job, deadline.answer_by()).await?;
+    let mismatch = service.checks.output(&function, &mut completion, deadline).await;
     let outcome = completion.outcome();
     record.cpu = Some(completion.usage.cpu);
     tell_logs(&completion.logs, id);
     // What a function says to its author is not for its callers.
     let by_the_author = matches!(caller, Caller::Verified(did) if *did.did() == function.author);
     let with_logs = service.show_logs || by_the_author;
-    Ok((answer::respond(&completion, &function.cid, cache, with_logs), outcome))
+    Ok((answer::respond(&completion, &function.cid, cache, with_logs, mismatch.as_deref()), outcome))
 }
 
 /// Writes what the function said into the service's own log, with what would not print escaped.

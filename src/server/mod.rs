@@ -17,6 +17,7 @@ mod issuers;
 mod listen;
 mod request_id;
 mod routes;
+mod schemas;
 mod service;
 
 pub use admin::Admin;

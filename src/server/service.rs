@@ -18,9 +18,11 @@ use crate::sandbox::{ThreadSandbox, ThreadSandboxConfig};
 use crate::workers::{Stats, Store, StoreConfig, Workers, WorkersConfig};
 
 use super::issuers::ResolvedIssuers;
+use super::schemas::Checks;
 
 /// Everything that a call passes through.
 pub struct Service {
+    pub(super) checks: Checks,
     pub(super) did_document: Value,
     pub(super) max_duration: Duration,
     pub(super) max_memory_mb: u16,
@@ -73,6 +75,7 @@ impl Service {
             artifact_store(config, clock.clone()),
         );
         Ok(Arc::new(Service {
+            checks: Checks::new(),
             did_document: service_document(
                 config.hostname.did(),
                 &config.service_id,

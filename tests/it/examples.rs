@@ -105,8 +105,8 @@ async fn listers_give_a_collection_page_by_page() {
         }
         seen.sort_by_key(|record| record["uri"].to_string());
         assert_eq!(seen, notes, "{name}");
-        assert_eq!(counts.iter().sum::<u64>(), 5, "{name}");
-        assert!(counts.iter().all(|count| *count <= 2), "{name}: {counts:?}");
+        // A last page may turn out to be empty.
+        assert_eq!(counts[..3], [2, 2, 1], "{name}");
     }
 }
 
@@ -276,7 +276,8 @@ fn put<const N: usize>(world: &World, rkey: &str, value: &Value, blobs: [Bytes; 
 fn publish(world: &World, n: usize, mode: &str, wasm: &[u8], allowed_hosts: Value) -> String {
     let published = world.publish_record(&format!("f{n}"), wasm, |record| {
         record["mode"] = mode.into();
-        record["maxDurationMs"] = 5000.into();
+        // A run begins only if this still fits into the time of the call, after the compile.
+        record["maxDurationMs"] = 2000.into();
         if !allowed_hosts.is_null() {
             record["allowedHosts"] = allowed_hosts;
         }

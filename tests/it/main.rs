@@ -20,5 +20,7 @@ mod probe;
 mod reads;
 mod registry;
 mod sandbox;
+mod schemas;
 mod settings;
+mod wit;
 mod world;

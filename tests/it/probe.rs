@@ -1,7 +1,7 @@
 //! A program in C that looks for everything WASI has to offer, as a command (`wasi-v1`) and as a
 //! component by the preview 1 adapter (`component-v1`): it finds nothing and breaks nothing.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ async fn told(world: &World, deed: &str) -> [(&'static str, Answer); 2] {
 }
 
 #[tokio::test]
-async fn a_program_finds_no_file_no_environment_no_socket_and_clocks_that_stand_still() {
+async fn a_program_finds_no_file_no_environment_and_clocks_that_stand_still() {
     let world = World::start().await;
     for (mode, answer) in told(&world, "look").await {
         let mut found = answer.output().clone();
@@ -41,12 +41,21 @@ async fn a_program_finds_no_file_no_environment_no_socket_and_clocks_that_stand_
             assert!(step >= 1_000_000, "{mode}: {clock} is {step} ns");
         }
         let nothing = json!({
-            "arguments": 0, "environment": 0, "files": [], "folders": 0, "descriptors": 0, "sockets": 0,
+            "arguments": 0, "environment": 0, "files": [], "folders": 0, "descriptors": 0,
             "realtime": null, "realtimeResolution": null, "realtimeSteps": 0,
             "monotonicResolution": null, "monotonicSteps": 0, "stdinLeft": 0, "randomRepeats": false,
         });
         assert_eq!(found, nothing, "{mode}");
     }
+}
+
+#[tokio::test]
+async fn a_program_finds_no_socket() {
+    let world = World::start().await;
+    let [(_, command), (_, component)] = told(&world, "sockets").await;
+    assert_eq!(command.output()["found"], 0, "{command:?}");
+    // The adapter has no sockets, and traps by itself.
+    assert_eq!(component.outcome(), "trap", "{component:?}");
 }
 
 #[tokio::test]
@@ -62,15 +71,16 @@ async fn the_way_a_program_ends_is_its_outcome() {
         ("sleep 100000", "timeout", "timeout"),
     ];
     for (deed, command, component) in cases {
-        let started = Instant::now();
         for ((mode, answer), outcome) in told(&world, deed).await.into_iter().zip([command, component]) {
             assert_eq!(answer.outcome(), outcome, "{mode} told to {deed}: {answer:?}");
+            let took = answer.body["durationMs"].as_u64().unwrap();
+            assert!(took < 1500 + 250, "{mode} told to {deed}: {answer:?}");
         }
-        assert!(started.elapsed() < Duration::from_secs(8), "{deed} took {:?}", started.elapsed());
     }
-    for (mode, answer) in told(&world, "sleep 20").await {
+    for (mode, answer) in told(&world, "sleep 300").await {
         assert_eq!(answer.output(), &json!({ "slept": true }), "{mode}");
-        assert!(answer.body["durationMs"].as_u64().unwrap() >= 20, "{mode}: {answer:?}");
+        // Time in which the run waited for a processor, and not for the clock, is left out.
+        assert!(answer.body["durationMs"].as_u64().unwrap() >= 150, "{mode}: {answer:?}");
     }
 }
 

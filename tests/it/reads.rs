@@ -750,3 +750,27 @@ async fn two_hundred_concurrent_runs_of_a_lister_make_one_read() {
     }
     assert_eq!(world.asked("listRecords"), 1);
 }
+
+#[tokio::test]
+async fn accounts_that_guests_make_the_service_look_up_are_bounded() {
+    let reader = Reader::start().await;
+    let uri = reader.post("a", json!({ "text": "hi" }));
+    let door = reader.door(None);
+    let nobody = |n: usize| {
+        let letter = |n: usize| char::from(b'a' + (n % 26) as u8);
+        format!("at://did:plc:{}{}{}/{POST}/a", "z".repeat(22), letter(n), letter(n / 26))
+    };
+    let mut refused = 0;
+    for n in 0..260 {
+        let message = refusal(ask(&door, record(nobody(n))).await);
+        refused += usize::from(message.contains("by this author's functions; try again in"));
+    }
+    let asked = reader.world.asked("/did:plc:");
+    assert!((200..250).contains(&asked) && refused == 260 - asked, "{asked} asked, {refused} refused");
+    // Other authors' functions look up as before; and what is known costs nothing.
+    let reads = Reads::of(None, UndeclaredReads::Any);
+    let other = at_functions::identity::Did::parse("did:web:other.com").unwrap();
+    let door = RunDoor::new(reader.registry.clone(), reads, other, tokio::runtime::Handle::current());
+    assert_eq!(value(ask(&door, record(&uri)).await).0["text"], "hi");
+    assert_eq!(value(ask(&reader.door(None), record(&uri)).await).0["text"], "hi");
+}

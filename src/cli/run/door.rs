@@ -9,8 +9,8 @@ use crate::sandbox::{BoxFuture, Denied, Door, HostCall, HostReply};
 const KEPT: usize = 10;
 
 /// A door that keeps what was refused through it, since many a guest swallows that.
-pub(super) struct Watched<D> {
-    door: D,
+pub(super) struct Watched {
+    door: Arc<dyn Door>,
     seen: Arc<Mutex<Denials>>,
 }
 
@@ -23,8 +23,8 @@ pub(super) struct Denials {
     pub(super) total: usize,
 }
 
-impl<D: Door> Watched<D> {
-    pub(super) fn new(door: D) -> Watched<D> {
+impl Watched {
+    pub(super) fn new(door: Arc<dyn Door>) -> Watched {
         Watched { door, seen: Arc::default() }
     }
 
@@ -34,7 +34,7 @@ impl<D: Door> Watched<D> {
     }
 }
 
-impl<D: Door> Door for Watched<D> {
+impl Door for Watched {
     fn call(&self, call: HostCall, time_left: Duration) -> BoxFuture<'static, Result<HostReply, Denied>> {
         let (answer, seen) = (self.door.call(call, time_left), Arc::clone(&self.seen));
         Box::pin(async move {
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn refusals_are_kept_once_each_and_counted() {
-        let door = Watched::new(Offline);
+        let door = Watched::new(Arc::new(Offline));
         for key in (0..20).chain(0..20) {
             ask(&door, HostCall::ReadRecord { at_uri: format!("at://a.com/x.y.z/{key}") });
         }

@@ -22,8 +22,18 @@ pub(super) struct Told<'a> {
     pub(super) has_names: bool,
     pub(super) compile: Duration,
     pub(super) limits: Limits,
+    pub(super) reading: Reading,
     pub(super) denied: Denials,
     pub(super) completion: &'a Completion,
+}
+
+/// What host calls could read.
+#[derive(Clone, Copy)]
+pub(super) enum Reading {
+    /// What so many entries allow.
+    Allowed(usize),
+    /// Nothing, without a network.
+    Offline,
 }
 
 /// The answer of a service to this run, and what a service does not tell.
@@ -143,7 +153,7 @@ impl Told<'_> {
         };
         let micros = |time: Duration| time.as_micros() as u64;
         let wall = self.completion.wall;
-        output::table(&[
+        let mut rows = vec![
             plain("mode", self.mode.to_string(), by),
             plain("compile", millis(self.compile), "not counted"),
             row("time", millis(wall), millis(limits.duration), share(micros(wall), micros(limits.duration))),
@@ -157,7 +167,21 @@ impl Told<'_> {
             ),
             size("input", usage.input_bytes, super::MAX_PAYLOAD_BYTES as u64),
             size("output", usage.output_bytes, limits.output_bytes as u64),
-        ])
+        ];
+        if self.mode.has_host_calls() {
+            rows.push(self.reads());
+        }
+        output::table(&rows)
+    }
+
+    fn reads(&self) -> [String; 4] {
+        let (may, remark) = match self.reading {
+            Reading::Offline => ("nothing".to_owned(), "--online"),
+            Reading::Allowed(0) => ("nothing".to_owned(), "--allow"),
+            Reading::Allowed(1) => ("1 entry".to_owned(), ""),
+            Reading::Allowed(entries) => (format!("{entries} entries"), ""),
+        };
+        plain("may read", may, remark)
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -263,6 +287,7 @@ mod tests {
                 host_calls: 1000,
                 host_bytes: 32 << 20,
             },
+            reading: Reading::Offline,
             denied: Denials::default(),
             completion,
         }
@@ -277,7 +302,8 @@ mod tests {
   memory      1.0 MiB   of 32.0 MiB  4 %
   host calls  3         of 1000      1 %
   input       17 bytes  of 1.0 MiB   1 %
-  output      53 bytes  of 1.0 MiB   1 %";
+  output      53 bytes  of 1.0 MiB   1 %
+  may read    nothing   --online";
         assert_eq!(told(&completion(Ok("{}"))).notes(), expected);
     }
 
@@ -311,7 +337,7 @@ mod tests {
         let denied = Denials { first: vec!["cannot read \x1b".into()], total: 3 };
         let told = Told { denied, ..told(&completion) };
         let notes = told.notes();
-        let tail: Vec<&str> = notes.lines().skip(8).collect();
+        let tail: Vec<&str> = notes.lines().skip(9).collect();
         assert_eq!(
             tail,
             [

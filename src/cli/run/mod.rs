@@ -2,6 +2,7 @@
 
 mod door;
 mod figures;
+mod online;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use bytes::Bytes;
 use clap::Args;
 
 use self::door::{Offline, Watched};
-use self::figures::Told;
+use self::figures::{Reading, Told};
+use self::online::{Online, OnlineArgs};
 use super::anatomy::Anatomy;
 use super::deploy;
 use super::describe::at_uri;
@@ -25,7 +27,7 @@ use crate::identity::Did;
 use crate::lexicon::{AtUri, Authority, FunctionMetadata, Mode};
 use crate::policy::MAX_SCOPES;
 use crate::repo::blob_cid;
-use crate::sandbox::{Context, Job, Limits, Owner};
+use crate::sandbox::{Context, Door, Job, Limits, Owner};
 use crate::server::{MAX_HOST_BYTES, MAX_HOST_CALLS};
 
 /// Input and output of a service whose operator raised neither.
@@ -39,7 +41,9 @@ const REQUEST_ID: &str = "local";
 /// goes to stdout as JSON; what the run cost beside its limits, its log and warnings go to stderr.
 /// Compiling is not part of the run's time.
 ///
-/// Nothing is read from the network: host calls for records and blobs are refused.
+/// Nothing is read from the network unless --online is given; without it, host calls for records and
+/// blobs are refused. With it, they are decided and read as by a service: --allow stands for the record's
+/// allowedHosts.
 #[derive(Args)]
 #[command(after_help = concat!(
     "\
@@ -47,6 +51,7 @@ Examples:
   at-functions run echo.wasm --input '{\"a\": 1}'
   at-functions run sum.wasm --input @numbers.json --max-duration-ms 500
   at-functions run words.wasm --mode wasi-v1 --input - < text.json
+  at-functions run lister.wasm --online --allow at://alice.example.com/app.bsky.feed.post
 
 ",
     exit_codes!()
@@ -71,7 +76,7 @@ pub(super) struct RunArgs {
     caller: Option<Did>,
     /// The function that it is told it is, at://DID/at.functions.metadata/KEY; the DID is the author
     #[arg(long, value_name = "AT_URI", value_parser = function, default_value = "at://did:web:author.test/at.functions.metadata/local")]
-    function: AtUri,
+    function: Function,
     /// What it may read, as in `allowedHosts`: at://REPO, at://REPO/COLLECTION or
     /// at://REPO/COLLECTION/RKEY. May be given many times; without it, nothing
     #[arg(long, value_name = "AT_URI", value_parser = deploy::allowed)]
@@ -79,16 +84,25 @@ pub(super) struct RunArgs {
     /// Print JSON: what a service answers, and {mode, limits, denied, warnings}
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    network: OnlineArgs,
 }
 
 fn caller(text: &str) -> Result<Did, String> {
     Did::parse(text).map_err(|error| error.to_string())
 }
 
-fn function(text: &str) -> Result<AtUri, String> {
+/// A function and its author.
+#[derive(Clone)]
+struct Function {
+    uri: AtUri,
+    author: Did,
+}
+
+fn function(text: &str) -> Result<Function, String> {
     let uri = at_uri(text)?;
-    match uri.authority {
-        Authority::Did(_) => Ok(uri),
+    match &uri.authority {
+        Authority::Did(author) => Ok(Function { author: author.clone(), uri }),
         Authority::Handle(_) => Err("write the author's DID in place of the handle".to_owned()),
     }
 }
@@ -105,7 +119,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
     let input = input(&args.input).await?;
     let code = files::read(&args.file, wasm::MAX_CODE_BYTES).await?;
     let anatomy = Anatomy::of(&code);
-    let mode = args.mode.unwrap_or_else(|| anatomy.likely_mode());
+    let mode = args.mode.unwrap_or_else(|| wasm::likely_mode(&code));
     let refused =
         |why: String| CliError::setting(args.file.display().to_string(), format!("as {mode}: {why}"));
     wasm::check(&code, mode).map_err(|why| match why.is_no_wasm() {
@@ -120,7 +134,15 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
         .await?
         .map_err(|refusal| refused(refusal.to_string()))?;
     let limits = limits(&args);
-    let door = Arc::new(Watched::new(Offline));
+    let online = match args.network.online {
+        true => Some(Online::open(&args.network, args.function.author.clone(), &args.allow)?),
+        false => None,
+    };
+    let (door, reading): (Arc<dyn Door>, _) = match &online {
+        Some(online) => (Arc::clone(&online.door) as _, Reading::Allowed(args.allow.len())),
+        None => (Arc::new(Offline), Reading::Offline),
+    };
+    let door = Arc::new(Watched::new(door));
     let job = Job {
         artifact: compiled.artifact,
         owner: Owner { name: REQUEST_ID.into(), public: true },
@@ -128,7 +150,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
         limits,
         context: Arc::new(Context {
             caller: args.caller.as_ref().map(ToString::to_string),
-            function: args.function.to_string(),
+            function: args.function.uri.to_string(),
             // There is no record: the code's CID stands in for the record's.
             function_cid: cid.to_string(),
             request_id: REQUEST_ID.to_owned(),
@@ -142,6 +164,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
         has_names: anatomy.has_names,
         compile: compiled.took,
         limits,
+        reading,
         denied: door.denied(),
         completion: &completion,
     };

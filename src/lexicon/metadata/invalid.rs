@@ -1,5 +1,7 @@
 //! What is wrong with a function's record.
 
+use crate::lexicon::SchemaError;
+
 /// Why a record describes no function: the field, and what is the matter with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}` {problem}")]
@@ -57,6 +59,9 @@ pub enum Problem {
     /// What stands in examples in place of a CID.
     #[error("is the placeholder {0:?}; upload the compiled module and put its blob here")]
     Placeholder(String),
+    /// A JSON Schema that cannot be used.
+    #[error("{0}")]
+    Schema(SchemaError),
     /// A text that is too long.
     #[error("has {bytes} bytes of UTF-8, and may have {max}; shorten it")]
     TooLong {

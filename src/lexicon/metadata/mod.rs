@@ -9,6 +9,7 @@
 mod code;
 mod fields;
 mod invalid;
+mod schemas;
 
 use ipld_core::ipld::Ipld;
 use serde_json::Value;
@@ -18,6 +19,7 @@ use super::Mode;
 
 pub use self::code::CodeRef;
 pub use self::invalid::{InvalidMetadata, Problem};
+pub use self::schemas::Schemas;
 
 /// The NSID of the records, which is their collection and their `$type`.
 pub const FUNCTION_COLLECTION: &str = "at.functions.metadata";
@@ -43,7 +45,7 @@ pub struct FunctionMetadata {
     pub public: bool,
     /// What its host calls may read: at-uris, as they are written. Absent and empty differ.
     pub allowed_hosts: Option<Vec<String>>,
-    /// A JSON Schema that its input must meet; an object, not yet compiled.
+    /// A JSON Schema that its input must meet; an object, not yet compiled ([`Schemas`]).
     pub input_schema: Option<Value>,
     /// A JSON Schema that describes its output.
     pub output_schema: Option<Value>,

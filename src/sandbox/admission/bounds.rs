@@ -50,6 +50,8 @@ pub enum Bound {
     Imports,
     /// Pages of memory, of 64 KiB, that an instance starts with. This many fit the widest limit.
     InitialPages,
+    /// Bytes that the host keeps for the instances within a component, beside their memories and tables.
+    InstanceBytes,
     /// Locals of one function, without parameters.
     Locals,
     /// Memories.
@@ -97,6 +99,7 @@ impl Bound {
             Bound::Globals => 1_000,
             Bound::Imports => 1_000,
             Bound::InitialPages => 4_096,
+            Bound::InstanceBytes => 6 * 1024 * 1024,
             Bound::Locals => 4_096,
             Bound::Memories => 1,
             Bound::Modules => 32,
@@ -106,8 +109,8 @@ impl Bound {
             Bound::TableElements => 20_000,
             Bound::Tables => 1,
             Bound::TotalLocals => 200_000,
-            Bound::TypeNesting => 500,
-            Bound::TypeParts => 20_000,
+            Bound::TypeNesting => 250,
+            Bound::TypeParts => 10_000,
             Bound::Types => 2_000,
         }
     }
@@ -139,6 +142,7 @@ impl fmt::Display for Bound {
             Bound::Globals => "globals",
             Bound::Imports => "imports",
             Bound::InitialPages => "pages of initial memory",
+            Bound::InstanceBytes => "bytes of functions and globals in all instances",
             Bound::Locals => "locals in one function",
             Bound::Memories => "memories",
             Bound::Modules => "core modules within the component",

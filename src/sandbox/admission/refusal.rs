@@ -191,6 +191,10 @@ impl From<wasmparser::Error> for Refusal {
         let offset = error.offset();
         match error.missing_wasm_feature().and_then(proposal) {
             Some((name, flag)) => Refusal::Feature { name, flag, reason, offset },
+            // The validator has no flag for these, only words.
+            None if reason.contains("the component model") => {
+                Refusal::Feature { name: "a newer part of the component model", flag: None, reason, offset }
+            }
             None => Refusal::Malformed { reason, offset },
         }
     }

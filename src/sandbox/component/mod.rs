@@ -130,10 +130,10 @@ fn stopped(error: &wasmtime::Error, store: &Store<Guest>, limits: &Limits, contr
         return Failure::new(Outcome::Trap, guest::describe(&reason, error)).into();
     }
     // The engine's own words, as it has no type for this; a test holds on to them.
-    if reason.starts_with("fuel allocated for hostcalls has been exhausted") {
+    if reason.ends_with("fuel allocated for hostcalls has been exhausted") {
         return too_large(&format!("the output has more than {} bytes", limits.output_bytes), limits).into();
     }
-    let message = format!("`run` and its host do not understand each other: {reason}");
+    let message = format!("what `run` was given or gave breaks the canonical ABI: {reason}");
     Failure::new(Outcome::OutputInvalid, message).into()
 }
 

@@ -37,9 +37,9 @@ use directory::{Directory, Read};
 use secret::Secret;
 
 /// What the directory of artifacts is called in the data directory.
-const DIRECTORY: &str = "artifacts";
+pub(super) const DIRECTORY: &str = "artifacts";
 /// The file of the key in the data directory.
-const KEY_FILE: &str = "artifacts.key";
+pub(super) const KEY_FILE: &str = "artifacts.key";
 
 /// Artifacts are used for so long after they were made. Nothing ages in them; it bounds for how long
 /// what was wrong with one, and whatever made it so, stays around.

@@ -46,7 +46,7 @@ async fn a_file_that_fits_is_told_with_all_that_it_is() {
         (&json!("pure-v1"), &json!(true), &json!(true))
     );
     assert_eq!(told["imports"], json!([]));
-    assert_eq!(told["exports"][0], json!({"name": "memory", "kind": "memory"}));
+    assert_eq!(told["exports"][0], json!({"name": "memory", "type": "a memory"}));
     let modes = told["modes"].as_array().unwrap();
     assert_eq!(modes.len(), 5);
     assert_eq!(modes[0], json!({"mode": "pure-v1", "fits": true, "reason": null}));
@@ -78,9 +78,9 @@ async fn people_are_told_line_by_line() {
         lines[3..8],
         [
             "  imports       none",
-            "  exports       memory (memory)",
-            "                alloc (function)",
-            "                run (function)",
+            "  exports       memory: a memory",
+            "                alloc: a function (i32) -> (i32)",
+            "                run: a function (i32, i32) -> (i64)",
             "  pure-v1       fits",
         ]
     );
@@ -98,7 +98,7 @@ async fn what_services_refuse_is_told_with_the_reason_and_exit_code_1() {
         (wasm(dir.path(), "bare.wasm", "(module)"), "services refuse it; it looks built for pure-v1"),
         (wasm(dir.path(), "bare2.wasm", "(module)"), "no: the module does not export `memory`"),
         (wasm(dir.path(), "wasi.wasm", wasi), "services refuse it; it looks built for wasi-v1"),
-        (wasm(dir.path(), "wasi2.wasm", wasi), "  imports       wasi_snapshot_preview1.fd_write (function)"),
+        (wasm(dir.path(), "wasi2.wasm", wasi), "  imports       wasi_snapshot_preview1.fd_write: a function"),
         (
             wasm(dir.path(), "shell.wasm", "(component)"),
             "services refuse it; it looks built for component-v1",
@@ -150,7 +150,14 @@ async fn what_services_take_and_an_author_may_regret_is_warned_of() {
     large.extend(std::iter::repeat_n(0, length));
     let large = file(dir.path(), "large.wasm", &large);
     let many: Vec<&str> = std::iter::repeat_n(["--allow", "at://a.com"], 65).flatten().collect();
-    let cases: [(&str, &[&str], &str); 6] = [
+    let schema =
+        file(dir.path(), "schema.json", br#"{"type": "object", "properties": {"a": {"type": "number"}}}"#);
+    let cases: [(&str, &[&str], &str); 7] = [
+        (
+            &path,
+            &["--output-schema", &schema],
+            "warning: --output-schema: /properties/a: a `number` may be a fraction, which is no data of AT Protocol; say `integer`\n",
+        ),
         (&nameless, &[], "warning: it has no names of functions, so the message of a trap will name none\n"),
         (
             &hungry,
@@ -170,9 +177,13 @@ async fn what_services_take_and_an_author_may_regret_is_warned_of() {
         (
             &path,
             &["--allow", "https://a.com"],
-            "warning: --allow https://a.com: covers nothing; expected at://REPO",
+            "warning: --allow https://a.com covers nothing: an at-uri starts with at://\n",
         ),
-        (&path, &many, "warning: --allow is given 65 times; services consider the first 64\n"),
+        (
+            &path,
+            &many,
+            "warning: --allow at://a.com covers nothing: a service considers the first 64 entries\n",
+        ),
     ];
     for (path, more, warning) in cases {
         let (code, stdout, _) = run(program(&["check", path]).args(more)).await;
@@ -190,7 +201,7 @@ async fn a_hostile_file_is_told_without_driving_the_terminal() {
     let path = wasm(dir.path(), "odd.wasm", &pure(&exports));
     let (code, stdout, _) = run(&mut program(&["check", &path])).await;
     assert_eq!(code, 0, "{stdout}");
-    assert!(stdout.contains(r"\u{1b}[2J0 (function)") && !stdout.contains('\x1b'), "{stdout}");
+    assert!(stdout.contains(r"\u{1b}[2J0: a function () -> ()") && !stdout.contains('\x1b'), "{stdout}");
     assert!(stdout.contains("and 879 more\n"), "{stdout}");
     assert!(stdout.lines().count() < 45, "{stdout}");
 }

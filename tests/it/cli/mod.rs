@@ -35,7 +35,7 @@ const AUTHOR: &str = "did:plc:ewvi7nxzyoun6zhxrhs64oiz";
 const FUNCTION: &str = "at://did:plc:ewvi7nxzyoun6zhxrhs64oiz/at.functions.metadata/echo";
 const PASSWORD: &str = "abcd-efgh-ijkl-mnop";
 const MODULE: &[u8] = crate::world::ECHO;
-const MODULE_CID: &str = "bafkreidakqso2hrcofdqrzxmlr2hf7oxba57lsdgdamprna3ffjyappiha";
+const MODULE_CID: &str = "bafkreic6b77kygbatggxywztb62ncdzhqj7mdwtyef6fd3nz3c57ijmvwm";
 
 /// What a server was sent.
 #[derive(Clone)]

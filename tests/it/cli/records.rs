@@ -92,7 +92,7 @@ async fn describe_shows_what_the_authors_signature_proves() {
     assert_eq!((code, stderr.as_str()), (0, ""));
     assert!(stdout.starts_with(&format!("{FUNCTION}\n  name      ")), "{stdout}");
     assert!(stdout.contains("\n  verified  by the author's signature, rev 3"), "{stdout}");
-    assert!(stdout.contains(&format!("\n  code      {MODULE_CID} (31.4 KiB)\n")), "{stdout}");
+    assert!(stdout.contains(&format!("\n  code      {MODULE_CID} (30.9 KiB)\n")), "{stdout}");
     assert!(!stdout.contains("InvalidFunction"), "{stdout}");
     let asked = pds.seen(PROOF);
     let query = format!("did={}&collection=at.functions.metadata&rkey=echo", AUTHOR.replace(':', "%3A"));

@@ -1,12 +1,18 @@
 //! Hostile and ordinary guests in the sandbox, through its public face only.
 
 mod abi;
+mod component;
+mod cstr;
 mod determinism;
+mod door;
 mod echo;
 mod fairness;
+mod host_calls;
 mod memory;
 mod mutants;
 mod time;
+mod waiting;
+mod wasi;
 mod workers;
 
 use std::sync::{Arc, OnceLock};
@@ -50,7 +56,11 @@ impl Harness {
     }
 
     fn compile(&self, code: impl Into<Bytes>) -> Result<Artifact, CompileError> {
-        let compiled = self.runtime.block_on(self.sandbox.compile(Mode::PureV1, code.into()))?;
+        self.compile_as(Mode::PureV1, code)
+    }
+
+    fn compile_as(&self, mode: Mode, code: impl Into<Bytes>) -> Result<Artifact, CompileError> {
+        let compiled = self.runtime.block_on(self.sandbox.compile(mode, code.into()))?;
         Ok(self.sandbox.install(&compiled).unwrap())
     }
 
@@ -59,8 +69,17 @@ impl Harness {
         self.compile(wat::parse_str(text).unwrap()).unwrap()
     }
 
+    /// The same for another mode.
+    fn wat_as(&self, mode: Mode, text: &str) -> Artifact {
+        let code = wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"));
+        self.compile_as(mode, code).unwrap()
+    }
+
     fn run(&self, artifact: &Artifact, input: &str, limits: Limits) -> Completion {
-        let job = job(artifact, input, limits);
+        self.run_job(job(artifact, input, limits))
+    }
+
+    fn run_job(&self, job: Job) -> Completion {
         self.runtime.block_on(self.sandbox.run(job, Lease::none())).unwrap()
     }
 }

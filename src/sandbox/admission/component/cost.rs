@@ -14,11 +14,33 @@ pub(super) struct Cost {
     pub(super) memories: u64,
     pub(super) tables: u64,
     pub(super) initial_bytes: u64,
+    /// What the host keeps of core instances.
+    pub(super) instance_bytes: u64,
     pub(super) canonical_functions: u64,
     pub(super) steps: u64,
 }
 
+// What the engine keeps in an instance for each of these, or a little more (wasmtime 48,
+// `VMOffsets`): a reference to each function that may be called from elsewhere, the value of each
+// global, what each import is.
+const INSTANCE_BYTES: u64 = 1024;
+const FUNCTION_BYTES: u64 = 40;
+const GLOBAL_BYTES: u64 = 16;
+const IMPORT_BYTES: u64 = 80;
+
 impl Cost {
+    /// An instance of a module of which nothing is known yet.
+    pub(super) const MODULE: Cost = Cost {
+        core_instances: 1,
+        component_instances: 0,
+        memories: 0,
+        tables: 0,
+        initial_bytes: 0,
+        instance_bytes: INSTANCE_BYTES,
+        canonical_functions: 0,
+        steps: 0,
+    };
+
     /// Takes in a section of a core module.
     pub(super) fn section(&mut self, payload: &Payload<'_>) -> Result<(), Refusal> {
         match payload {
@@ -38,6 +60,15 @@ impl Cost {
                     self.initial_bytes += elements * TABLE_ELEMENT_BYTES as u64;
                 }
             }
+            Payload::FunctionSection(section) => {
+                self.instance_bytes += u64::from(section.count()) * FUNCTION_BYTES;
+            }
+            Payload::GlobalSection(section) => {
+                self.instance_bytes += u64::from(section.count()) * GLOBAL_BYTES;
+            }
+            Payload::ImportSection(section) => {
+                self.instance_bytes += u64::from(section.count()) * IMPORT_BYTES;
+            }
             _ => {}
         }
         Ok(())
@@ -50,6 +81,7 @@ impl Cost {
             (&mut self.memories, other.memories),
             (&mut self.tables, other.tables),
             (&mut self.initial_bytes, other.initial_bytes),
+            (&mut self.instance_bytes, other.instance_bytes),
             (&mut self.canonical_functions, other.canonical_functions),
             (&mut self.steps, other.steps),
         ];
@@ -64,6 +96,7 @@ impl Cost {
             (Bound::ComponentInstances, self.component_instances),
             (Bound::AllMemories, self.memories),
             (Bound::AllTables, self.tables),
+            (Bound::InstanceBytes, self.instance_bytes),
             (Bound::CanonicalFunctions, self.canonical_functions),
             (Bound::ComponentSteps, self.steps),
         ];

@@ -108,7 +108,7 @@ impl Walk {
         Bound::ComponentNesting.check(self.around.len())?;
         self.around.push(match encoding {
             Encoding::Component => Definition::Component(Scope::default()),
-            Encoding::Module => Definition::Module(Cost { core_instances: 1, ..Cost::default() }),
+            Encoding::Module => Definition::Module(Cost::MODULE),
         });
         Ok(())
     }

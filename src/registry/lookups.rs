@@ -1,0 +1,156 @@
+//! Identities that are looked up because a guest named them.
+//!
+//! The way to identities is the one by which callers' tokens are verified, and the PLC directory has
+//! one answer to all who ask too often from this address. So what guests make the service look up is
+//! bounded: at once in all, fair between authors, and in rate for each author. What is known already
+//! costs nothing.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::egress::{Gate, GateLimits, Place};
+use crate::identity::Did;
+
+use super::RegistryError;
+
+/// Fewer than one host is asked at once, so that callers' lookups always find room.
+const LIMITS: GateLimits = GateLimits { places: 24, lane_places: 4, queue: 4096, lane_queue: 512 };
+/// Lookups that the functions of one author may cause at once, as a feed of many authors does at first.
+const BURST: u32 = 200;
+/// How often one more is allowed after that.
+const INTERVAL: Duration = Duration::from_millis(200);
+/// Authors that are remembered. One is forgotten when all of its burst has come back.
+const MAX_AUTHORS: u64 = 10_000;
+
+/// The bounds, and what was used of them.
+pub(super) struct Lookups {
+    gate: Arc<Gate<Did>>,
+    budgets: moka::sync::Cache<Did, Arc<Budget>>,
+    clock: Clock,
+}
+
+/// When an author's burst will be whole again: each lookup moves it on by one interval.
+#[derive(Default)]
+struct Budget(Mutex<Duration>);
+
+impl Lookups {
+    pub(super) fn new(clock: Clock) -> Lookups {
+        let budgets =
+            moka::sync::Cache::builder().max_capacity(MAX_AUTHORS).time_to_idle(INTERVAL * BURST).build();
+        Lookups { gate: Gate::new(LIMITS), budgets, clock }
+    }
+
+    /// Waits for a turn to look one identity up for a function of `author`, unless it is `known` without,
+    /// or has become so meanwhile. Keep what is answered until the lookup is over.
+    pub(super) async fn turn<F: Future<Output = bool>>(
+        &self,
+        author: &Did,
+        known: impl Fn() -> F,
+    ) -> Result<Option<Place<Did>>, RegistryError> {
+        if known().await {
+            return Ok(None);
+        }
+        let entered = self.gate.enter(author.clone()).await;
+        let place = entered.map_err(|_| RegistryError::Overloaded(Duration::from_secs(1)))?;
+        // Many who waited for the same identity cost one lookup.
+        if known().await {
+            return Ok(None);
+        }
+        let budget = self.budgets.get_with(author.clone(), Arc::default);
+        budget.take(self.clock.since_epoch()).map_err(RegistryError::Overloaded)?;
+        Ok(Some(place))
+    }
+}
+
+impl Budget {
+    /// Takes one lookup, or tells when there is one again.
+    fn take(&self, now: Duration) -> Result<(), Duration> {
+        // A lock that nothing panics under.
+        let mut whole_at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clock that was set back must not make anybody wait for what it shows no more.
+        let latest = now + INTERVAL * BURST;
+        *whole_at = (*whole_at).clamp(now, latest);
+        let next = *whole_at + INTERVAL;
+        if next > latest {
+            return Err(next - latest);
+        }
+        *whole_at = next;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn turn(lookups: &Lookups, author: &Did) -> Result<Option<Place<Did>>, RegistryError> {
+        lookups.turn(author, async || false).await
+    }
+
+    #[tokio::test]
+    async fn an_author_has_a_burst_and_then_a_rate_and_no_other_authors() {
+        let clock = Clock::manual(1_700_000_000);
+        let lookups = Lookups::new(clock.clone());
+        let [a, b] = ["did:web:a.com", "did:web:b.com"].map(|did| Did::parse(did).unwrap());
+        for _ in 0..BURST {
+            assert!(turn(&lookups, &a).await.is_ok());
+        }
+        let wait = |refused: Result<Option<Place<Did>>, RegistryError>| match refused {
+            Err(RegistryError::Overloaded(wait)) => wait,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(wait(turn(&lookups, &a).await), INTERVAL);
+        assert!(turn(&lookups, &b).await.is_ok());
+        clock.advance(INTERVAL * 2);
+        assert!(turn(&lookups, &a).await.is_ok());
+        assert!(turn(&lookups, &a).await.is_ok());
+        assert_eq!(wait(turn(&lookups, &a).await), INTERVAL);
+        clock.advance(INTERVAL * BURST * 10);
+        for _ in 0..BURST {
+            assert!(turn(&lookups, &a).await.is_ok());
+        }
+        assert_eq!(wait(turn(&lookups, &a).await), INTERVAL);
+    }
+
+    #[tokio::test]
+    async fn what_is_known_by_then_costs_nothing() {
+        let lookups = Lookups::new(Clock::manual(1_700_000_000));
+        let author = Did::parse("did:web:a.com").unwrap();
+        for _ in 0..=BURST {
+            assert!(matches!(lookups.turn(&author, async || true).await, Ok(None)));
+        }
+        let asked = std::cell::Cell::new(0);
+        let known_the_second_time = async || asked.replace(asked.get() + 1) % 2 == 1;
+        for _ in 0..=BURST {
+            assert!(matches!(lookups.turn(&author, known_the_second_time).await, Ok(None)));
+        }
+        assert!(matches!(turn(&lookups, &author).await, Ok(Some(_))));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_shuts_nobody_out_for_longer_than_a_burst() {
+        let (budget, now) = (Budget::default(), Duration::from_secs(1_700_000_000));
+        for _ in 0..BURST {
+            budget.take(now).unwrap();
+        }
+        let before = now - Duration::from_secs(3600);
+        assert_eq!(budget.take(before), Err(INTERVAL));
+        assert_eq!(budget.take(before + INTERVAL), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn lookups_at_once_are_few_and_fair() {
+        let lookups = Lookups::new(Clock::manual(1_700_000_000));
+        let [a, b] = ["did:web:a.com", "did:web:b.com"].map(|did| Did::parse(did).unwrap());
+        let mut held = Vec::new();
+        for _ in 0..LIMITS.lane_places {
+            held.push(turn(&lookups, &a).await.map_err(drop));
+        }
+        let soon = Duration::from_millis(20);
+        assert!(tokio::time::timeout(soon, turn(&lookups, &a)).await.is_err());
+        assert!(tokio::time::timeout(soon, turn(&lookups, &b)).await.is_ok());
+        held.pop();
+        assert!(tokio::time::timeout(soon, turn(&lookups, &a)).await.is_ok());
+    }
+}
