@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::{StatusCode, header};
 use ipld_core::cid::Cid;
 use serde_json::{Value, json};
@@ -29,11 +29,18 @@ pub fn host_router(author: Arc<Author>) -> Router {
         .route("/xrpc/com.atproto.identity.resolveHandle", get(resolve_handle))
         .route("/xrpc/com.atproto.repo.getRecord", get(record))
         .route("/xrpc/com.atproto.repo.listRecords", get(records))
+        .route("/xrpc/com.atproto.server.createSession", post(no_login))
         .route("/xrpc/com.atproto.sync.getBlob", get(blob))
         .route("/xrpc/com.atproto.sync.getRecord", get(proof))
         .route("/xrpc/com.atproto.sync.getRepoStatus", get(status))
         .fallback(|| async { refusal(StatusCode::NOT_FOUND, "NotFound", "nothing is at this path") })
         .with_state(author)
+}
+
+/// For authors who would deploy here.
+async fn no_login() -> Response {
+    let message = "this is the repo of `at-functions dev`, into which nobody logs in: give the file to `dev` in place of `deploy`, and it is published";
+    refusal(StatusCode::FORBIDDEN, "NoLogin", message)
 }
 
 async fn did_document(State(author): State<Arc<Author>>) -> Response {

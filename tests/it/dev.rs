@@ -115,6 +115,24 @@ fn a_module_that_services_refuse_is_not_published() {
     assert!(published.contains("/at.functions.metadata/good"), "{published}");
 }
 
+#[test]
+fn a_deploy_into_its_repo_is_answered_with_what_to_do_instead() {
+    let mut dev = Dev::start(&[]);
+    let author = dev.line_with("author   ").replace("author   ", "");
+    let pds = dev.line_with("a signed repo in memory");
+    let pds = pds.trim().split(',').next().unwrap();
+    let echo = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pure-rust/echo.wasm");
+    let deployed = Command::new(BINARY)
+        .args(["deploy", echo, "--name", "echo", "--handle", author.trim(), "--pds", pds])
+        .env("AT_FUNCTIONS_PASSWORD", "password")
+        .output()
+        .unwrap();
+    let told = String::from_utf8(deployed.stderr).unwrap();
+    assert_eq!(deployed.status.code(), Some(1), "{told}");
+    let expected = "this is the repo of `at-functions dev`, into which nobody logs in: give the file to `dev` in place of `deploy`, and it is published\n";
+    assert!(told.ends_with(expected), "{told}");
+}
+
 #[tokio::test]
 async fn the_least_module_of_the_manual_answers_as_it_says() {
     let manual = include_str!("../../docs/functions.md");
