@@ -46,6 +46,13 @@ pub enum HostCall {
     },
 }
 
+impl HostCall {
+    /// The records of a page, where the guest does not say how many.
+    pub(super) const DEFAULT_LIMIT: u32 = 25;
+    /// The most records of a page (lexicon `com.atproto.repo.listRecords`).
+    pub(super) const MAX_LIMIT: u32 = 100;
+}
+
 /// What a guest is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostReply {
