@@ -13,8 +13,8 @@ use super::error::Unproved;
 use super::home::{self, Errand, Question};
 use super::{Missing, RegistryError, Sources};
 
-/// The largest blob that is fetched: the sandbox admits no larger module, and no guest gets more.
-const MAX_BLOB_BYTES: usize = 10 * 1024 * 1024;
+/// The largest blob that is fetched, as code or for a guest.
+pub const MAX_BLOB_BYTES: usize = 10 * 1024 * 1024;
 /// How long a PDS has to send it.
 const TIMEOUT: Duration = Duration::from_secs(6);
 /// PDSes that keep blobs elsewhere redirect there; each hop is checked as the first address is.

@@ -36,7 +36,7 @@ use crate::identity::{Did, Resolver};
 use crate::lexicon::{AtUri, Authority, FUNCTION_COLLECTION, FunctionMetadata, Nsid, RecordKey, Schemas};
 use crate::repo::{RevFloor, Tid};
 
-pub use blob::Blob;
+pub use blob::{Blob, MAX_BLOB_BYTES};
 pub use error::{Missing, RegistryError, Trouble, Unproved};
 pub use list::{InvalidListing, MAX_CURSOR_BYTES, MAX_LIMIT, Page, PageName, PageRecord};
 pub use reads::ReadRecord;
