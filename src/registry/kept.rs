@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 
 use super::cache::Ttl;
 use super::{RegistryError, Trouble};
+use crate::telemetry;
 
 type Found<V> = Result<V, RegistryError>;
 
@@ -31,6 +32,8 @@ pub(super) trait Thing: Clone + Send + Sync + 'static {
 }
 
 struct Shelves<K: Name, V: Thing> {
+    /// What is kept here, in the metrics.
+    what: &'static str,
     found: Cache<K, Found<V>>,
     under_way: Mutex<HashMap<K, Weak<Flight<K, V>>>>,
 }
@@ -44,8 +47,9 @@ struct Flight<K: Name, V: Thing> {
 }
 
 impl<K: Name, V: Thing> Kept<K, V> {
-    /// Keeps things for `ttl`, and failures briefly, in `max_bytes` all together.
-    pub(super) fn new(max_bytes: u64, ttl: Duration) -> Kept<K, V> {
+    /// Keeps things for `ttl`, and failures briefly, in `max_bytes` all together. `what` they are, in one
+    /// word, is for the metrics.
+    pub(super) fn new(what: &'static str, max_bytes: u64, ttl: Duration) -> Kept<K, V> {
         let found = Cache::builder()
             .max_capacity(max_bytes)
             .weigher(|_, found: &Found<V>| {
@@ -54,12 +58,14 @@ impl<K: Name, V: Thing> Kept<K, V> {
             })
             .expire_after(Ttl { success: ttl })
             .build();
-        Kept(Arc::new(Shelves { found, under_way: Mutex::default() }))
+        Kept(Arc::new(Shelves { what, found, under_way: Mutex::default() }))
     }
 
     /// What is kept under `name`, if anything.
     pub(super) async fn known(&self, name: &K) -> Option<Found<V>> {
-        self.0.found.get(name).await
+        let found = self.0.found.get(name).await?;
+        telemetry::count_read(self.0.what, "memory");
+        Some(found)
     }
 
     /// What is kept under `name`, or what `fetch` brings; a fetch that is under way is shared.
@@ -85,17 +91,20 @@ impl<K: Name, V: Thing> Kept<K, V> {
         F: Future<Output = Found<V>> + Send + 'static,
     {
         let mut under_way = self.0.under_way();
+        let what = self.0.what;
         if let Some(flight) = under_way.get(&name).and_then(Weak::upgrade) {
+            telemetry::count_read(what, "shared");
             return flight;
         }
         let (sender, landing) = watch::channel(None);
         let (fetch, found, key) = (fetch(), self.0.found.clone(), name.clone());
         let task = tokio::spawn(async move {
             // Another fetch may have landed since whoever asks looked.
-            let outcome = match found.get(&key).await {
-                Some(outcome) => outcome,
-                None => fetch.await,
+            let (outcome, from) = match found.get(&key).await {
+                Some(outcome) => (outcome, "memory"),
+                None => (fetch.await, "network"),
             };
+            telemetry::count_read(what, from);
             found.insert(key, outcome.clone()).await;
             sender.send_replace(Some(outcome));
         });
@@ -154,7 +163,7 @@ mod tests {
     const SOON: Duration = Duration::from_millis(20);
 
     fn kept() -> Kept<&'static str, u8> {
-        Kept::new(1 << 20, Duration::from_secs(60))
+        Kept::new("record", 1 << 20, Duration::from_secs(60))
     }
 
     /// Counts the fetches that begin and those that are dropped.

@@ -90,9 +90,9 @@ impl Reading {
     /// Keeps records for `record_ttl`, and blobs for `code_ttl`.
     pub(super) fn new(record_ttl: Duration, code_ttl: Duration) -> Reading {
         Reading {
-            records: Kept::new(RECORDS_MAX_BYTES, record_ttl),
-            blobs: Kept::new(BLOBS_MAX_BYTES, code_ttl),
-            pages: Kept::new(PAGES_MAX_BYTES, PAGE_TTL.min(record_ttl)),
+            records: Kept::new("record", RECORDS_MAX_BYTES, record_ttl),
+            blobs: Kept::new("blob", BLOBS_MAX_BYTES, code_ttl),
+            pages: Kept::new("page", PAGES_MAX_BYTES, PAGE_TTL.min(record_ttl)),
             fetching_blobs: Gate::new(BLOB_LIMITS),
         }
     }
