@@ -339,6 +339,16 @@ fn a_run_that_is_canceled_while_it_places_a_reply_leaves_nothing() {
 }
 
 #[test]
+fn a_wrong_pointer_after_a_refused_growth_is_too_much_memory() {
+    // As programs do that take what `malloc` gave without a look.
+    let text = guest("(call $read_record (memory.grow (i32.const 1000)) (local.get $length))");
+    let completion = run(&text, "{}", Limits { memory_bytes: MIB, ..WIDE }, Arc::new(NoDoor));
+    let message = "the function asked for more than its 1 MiB of memory (maxMemoryMb): `host_read_record` was given 2 bytes \
+                   at 4294967295, which is not within the 65536 bytes of memory";
+    assert_eq!(completion.result, Err(Failure { outcome: Outcome::MemoryExceeded, message: message.into() }));
+}
+
+#[test]
 fn memory_that_does_not_suffice_for_a_reply_is_told_as_such() {
     let big = || {
         Scripted::new(|_| {
