@@ -46,6 +46,19 @@ pub enum HostCall {
     },
 }
 
+impl HostCall {
+    /// Length of its texts.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            HostCall::ListCollection { repo, collection, cursor, limit: _ } => {
+                repo.len() + collection.len() + cursor.as_ref().map_or(0, String::len)
+            }
+            HostCall::ReadBlob { cid, repo } => cid.len() + repo.as_ref().map_or(0, String::len),
+            HostCall::ReadRecord { at_uri } => at_uri.len(),
+        }
+    }
+}
+
 /// What a guest is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostReply {

@@ -339,6 +339,25 @@ fn a_run_that_is_canceled_while_it_places_a_reply_leaves_nothing() {
 }
 
 #[test]
+fn a_reply_larger_than_all_memory_is_not_kept_for_the_guest() {
+    let blob = |bytes| {
+        Scripted::new(move |_| {
+            Ok(HostReply::Blob { mime_type: String::new(), bytes: Bytes::from(vec![0; bytes]) })
+        })
+    };
+    let limits = Limits { memory_bytes: MIB, ..WIDE };
+    // Wherever `alloc` says, it would not fit; and this one would keep the host waiting.
+    let spins =
+        second_alloc("(loop $l (br $l)) unreachable").replace("(call $read_record", "(call $read_blob");
+    let request = r#"{"cid":"bafk"}"#;
+    let quick = Limits { duration: Duration::from_millis(30), ..limits };
+    assert_eq!(run(&spins, request, quick, blob(1 << 20)).outcome(), Outcome::Timeout);
+    let completion = run(&spins, request, quick, blob((1 << 20) + 1));
+    let message = "the function asked for more than its 1 MiB of memory (maxMemoryMb): a host call brought 1048577 bytes";
+    assert_eq!(completion.result, Err(Failure { outcome: Outcome::MemoryExceeded, message: message.into() }));
+}
+
+#[test]
 fn a_wrong_pointer_after_a_refused_growth_is_too_much_memory() {
     // As programs do that take what `malloc` gave without a look.
     let text = guest("(call $read_record (memory.grow (i32.const 1000)) (local.get $length))");
