@@ -89,9 +89,29 @@ pub fn record_workers(stats: &Stats) {
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::*;
+    use crate::workers::StoreStats;
+
     fn metrics_in(text: &str) -> BTreeSet<&str> {
         let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
         text.split(|c| !is_name(c)).filter(|word| word.starts_with(concat!("at_functions", "_"))).collect()
+    }
+
+    #[test]
+    fn what_was_wrong_with_artifacts_on_disk_is_counted_by_reason() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let mut store = StoreStats { loaded: 3, bytes: 8192, ..StoreStats::default() };
+        store.discarded[Flaw::Unauthentic as usize] = 2;
+        metrics::with_local_recorder(&recorder, || record_workers(&Stats { store, ..Stats::default() }));
+        let text = recorder.handle().render();
+        for line in [
+            "at_functions_artifacts_from_disk_total 3",
+            "at_functions_artifacts_discarded_total{reason=\"unauthentic\"} 2",
+            "at_functions_artifacts_discarded_total{reason=\"owner\"} 0",
+            "at_functions_artifact_disk_bytes 8192",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! A program in C that looks for everything WASI has to offer, as a command (`wasi-v1`) and as a
 //! component by the preview 1 adapter (`component-v1`): it finds nothing and breaks nothing.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use at_functions::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::world::{Answer, World};
@@ -14,12 +15,17 @@ const PROBES: [(&str, &[u8]); 2] = [("wasi-v1", COMMAND), ("component-v1", COMPO
 
 const MIB: u64 = 1024 * 1024;
 
-/// Both probes, each told to do `deed`.
+/// Both probes, each told to do `deed` within a second and a half.
 async fn told(world: &World, deed: &str) -> [(&'static str, Answer); 2] {
+    told_within(world, 1500, deed).await
+}
+
+/// Both probes, each told to do `deed` within `ms`.
+async fn told_within(world: &World, ms: u32, deed: &str) -> [(&'static str, Answer); 2] {
     let [command, component] = PROBES.map(|(mode, wasm)| {
         let published = world.publish_record(mode, wasm, |record| {
             record["mode"] = mode.into();
-            record["maxDurationMs"] = 1500.into();
+            record["maxDurationMs"] = ms.into();
         });
         (mode, published.uri)
     });
@@ -33,7 +39,7 @@ async fn a_program_finds_no_file_no_environment_and_clocks_that_stand_still() {
     for (mode, answer) in told(&world, "look").await {
         let mut found = answer.output().clone();
         let realtime = Duration::from_nanos(found["realtime"].take().as_u64().unwrap());
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let now = Clock::system().since_epoch();
         assert!(now.abs_diff(realtime) < Duration::from_secs(60), "{mode}: {realtime:?} at {now:?}");
         for clock in ["realtimeResolution", "monotonicResolution"] {
             // What is coarser than any run tells nothing of how long something takes.
@@ -87,16 +93,16 @@ async fn the_way_a_program_ends_is_its_outcome() {
 #[tokio::test]
 async fn a_flood_ends_at_its_bound() {
     let world = World::start().await;
-    let [(_, command), (_, component)] = told(&world, "stdout 100").await;
+    let [(_, command), (_, component)] = told_within(&world, 5_000, "stdout 100").await;
     assert_eq!(command.outcome(), "outputTooLarge", "{command:?}");
     // A component's output is what it returns; its stdout is a log, of which little is kept.
     assert_eq!(component.output()["written"], 100 * MIB, "{component:?}");
-    for (mode, answer) in told(&world, "stderr 100").await {
+    for (mode, answer) in told_within(&world, 5_000, "stderr 100").await {
         assert_eq!(answer.output()["written"], 100 * MIB, "{mode}: {answer:?}");
         let peak = answer.body["usage"]["peakMemoryBytes"].as_u64().unwrap();
         assert!(peak < 8 * MIB, "{mode}: {peak}");
     }
-    let [(_, command), (_, component)] = told(&world, "random 100").await;
+    let [(_, command), (_, component)] = told_within(&world, 5_000, "random 100").await;
     assert_eq!(command.output()["drawn"], 64 * 1024, "{command:?}");
     assert_eq!(component.outcome(), "trap", "{component:?}");
 }

@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn an_offline_run_is_told_what_it_could_not_read_and_how_it_could() {
-        let (repo, cid) = || -> (String, String) { ("a.com".into(), "bafk".into()) }();
+        let (repo, cid) = (String::from("a.com"), String::from("bafk"));
         let list = HostCall::ListCollection {
             repo: repo.clone(),
             collection: "x.y.z".into(),

@@ -92,7 +92,7 @@ async fn two_hundred_that_touch_all_they_may_wait_for_the_budget() {
         most
     };
     let (answers, most_reserved) = tokio::join!(arena.attack_at_once(&function, 200), most_reserved);
-    assert!(most_reserved >= 32 * MIB && most_reserved <= 128 * MIB, "{most_reserved}");
+    assert!((32 * MIB..=128 * MIB).contains(&most_reserved), "{most_reserved}");
     let mut ran = 0;
     for answer in &answers {
         match answer.status {

@@ -168,6 +168,24 @@ fn module(fields: &str, alloc: &str, run: &str) -> String {
     )
 }
 
+/// A section of this id around these bytes.
+fn section(id: u8, content: &[u8]) -> Vec<u8> {
+    [&[id], &leb(content.len())[..], content].concat()
+}
+
+fn leb(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let byte = (number & 0x7f) as u8;
+        number >>= 7;
+        if number == 0 {
+            bytes.push(byte);
+            return bytes;
+        }
+        bytes.push(byte | 0x80);
+    }
+}
+
 /// The result of `run` that hands out `length` bytes at `pointer`.
 fn output_at(pointer: u32, length: u32) -> String {
     format!("i64.const {}", (u64::from(pointer) << 32 | u64::from(length)) as i64)

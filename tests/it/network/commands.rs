@@ -95,13 +95,13 @@ async fn a_module_that_the_service_would_refuse_is_not_uploaded() {
     let Some(network) = Network::shared() else { return };
     let author = network.create_account(network.pds(0)).await;
     let directory = tempfile::tempdir().expect("a directory");
-    let module = wat::parse_str(r#"(module (import "wasi_snapshot_preview1" "fd_write" (func)))"#);
+    let module = wat::parse_str(r#"(module (import "wasi_snapshot_preview1" "fd_writes" (func)))"#);
     let file = file(directory.path(), "wasi.wasm", &module.expect("the module is right"));
     let file = file.to_str().expect("a path that is text");
     let refused = command(network, Some(&author), &["deploy", file, "--name", "wasi"]).await;
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     let told = String::from_utf8_lossy(&refused.stderr);
-    assert!(told.contains("imports a function `wasi_snapshot_preview1.fd_write`"), "{told}");
+    assert!(told.contains("imports a function `wasi_snapshot_preview1.fd_writes`"), "{told}");
     let listed = json_of(network, None, &["list", &author.did, "--json"]).await;
     assert_eq!(listed["functions"], json!([]));
 }

@@ -7,9 +7,11 @@ use at_functions::sandbox::{BoxFuture, Denied, Door, HostCall, HostReply};
 
 use super::*;
 
+type Answer = dyn Fn(&HostCall) -> Result<HostReply, Denied> + Send + Sync;
+
 /// Answers at once with what a function says.
 pub struct Scripted {
-    answer: Box<dyn Fn(&HostCall) -> Result<HostReply, Denied> + Send + Sync>,
+    answer: Box<Answer>,
     asked: Mutex<Vec<HostCall>>,
 }
 

@@ -1,7 +1,8 @@
 //! Commands of `wasi-v1`: what they can do, and what they look for and do not find.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
+use at_functions::clock::Clock;
 use at_functions::sandbox::{LogLevel, Logs};
 use serde_json::Value;
 
@@ -282,7 +283,7 @@ fn descriptors_say_what_they_are_for() {
 
 #[test]
 fn clocks_stand_still_at_the_runs_start() {
-    let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let before = Clock::system().since_epoch().as_nanos() as u64;
     let show = |clock: u32| {
         format!(
             "(drop (call $clock_time_get (i32.const {clock}) (i64.const 1) (i32.const 16))) (call $put (i64.load (i32.const 16)))"
@@ -290,7 +291,7 @@ fn clocks_stand_still_at_the_runs_start() {
     };
     let spin = "(loop $l (local.set $i (i32.add (local.get $i) (i32.const 1))) (br_if $l (i32.lt_u (local.get $i) (i32.const 3000000))))";
     let shown = numbers("", &format!("(local $i i32) {0} {1} {spin} {0} {1}", show(0), show(1)));
-    let after = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let after = Clock::system().since_epoch().as_nanos() as u64;
     assert!(shown[0] >= before && shown[0] <= after, "{shown:?} not between {before} and {after}");
     assert_eq!(shown, [shown[0], 1_000_000_000, shown[0], 1_000_000_000]);
 }

@@ -162,7 +162,8 @@ fn artifacts_have_their_time() {
 fn a_place_that_is_no_directory_of_ours_is_refused_with_its_path() {
     let elsewhere = tempfile::tempdir().unwrap();
     let target = elsewhere.path().to_owned();
-    let cases: [(&str, Box<dyn Fn(&Path)>); 3] = [
+    type Make = Box<dyn Fn(&Path)>;
+    let cases: [(&str, Make); 3] = [
         ("a file", Box::new(|path| fs::write(path, "").unwrap())),
         ("a link to a directory", Box::new(move |path| symlink(&target, path).unwrap())),
         ("a link to nothing", Box::new(|path| symlink("nowhere", path).unwrap())),
