@@ -64,15 +64,7 @@ impl Checks {
         // cannot be checked at all.
         let checked = self.check(schema, &function.author, output.clone(), deadline).await;
         let error = checked.unwrap_or(Err(CheckError::TooCostly)).err()?;
-        if function.metadata.strict_output {
-            let message = format!("the output does not meet the function's outputSchema: {error}");
-            completion.result = Err(Failure { outcome: Outcome::OutputInvalid, message });
-            return None;
-        }
-        Some(match error {
-            CheckError::Mismatch(mismatch) => mismatch.path,
-            _ => String::new(),
-        })
+        misfit(completion, function.metadata.strict_output, error)
     }
 
     /// One check for a function of `author`; `None` where there was no place for it before the time for an
@@ -99,8 +91,29 @@ impl Checks {
 }
 
 fn invalid_input(error: &CheckError) -> XrpcError {
-    let message = format!("the input does not meet the function's inputSchema: {error}; correct the input");
-    XrpcError::new(StatusCode::BAD_REQUEST, "InvalidInput", message)
+    XrpcError::new(StatusCode::BAD_REQUEST, INVALID_INPUT, invalid_input_message(error))
+}
+
+/// The error's name for an input that does not meet its schema.
+pub(crate) const INVALID_INPUT: &str = "InvalidInput";
+
+/// What is said of an input that does not meet its schema.
+pub(crate) fn invalid_input_message(error: &CheckError) -> String {
+    format!("the input does not meet the function's inputSchema: {error}; correct the input")
+}
+
+/// What comes of an output that does not meet its schema: under a strict record the run's failure, else
+/// the path that is told beside it.
+pub(crate) fn misfit(completion: &mut Completion, strict: bool, error: CheckError) -> Option<String> {
+    if strict {
+        let message = format!("the output does not meet the function's outputSchema: {error}");
+        completion.result = Err(Failure { outcome: Outcome::OutputInvalid, message });
+        return None;
+    }
+    Some(match error {
+        CheckError::Mismatch(mismatch) => mismatch.path,
+        _ => String::new(),
+    })
 }
 
 #[cfg(test)]
