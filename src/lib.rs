@@ -9,10 +9,11 @@
 //!    policy      whether calls without a token are let in
 //!    registry    at-uri → author DID → PDS → record proof → metadata → wasm blob
 //!    policy      the record's `public`
-//!    workers     admission of the module → compiled artifact
+//!    server      the input by the record's `inputSchema`
+//!    workers     admission of the module → compiled artifact, kept in memory and on disk
 //!    sandbox     fresh instance → run → outcome; its host calls come back through the door
 //!    door        what a guest asks for → policy: the record's `allowedHosts` → registry: the read
-//!    server      {ok, output | error, ...}, audit line, metrics
+//!    server      the output by the record's `outputSchema`; {ok, output | error, ...}, audit line, metrics
 //! ```
 //!
 //! What the rooms stand on: `egress` (the only way out to the network), `identity` (DIDs, handles,

@@ -15,6 +15,8 @@ use crate::workers::{Flaw, Stats};
 
 const CALLS: &str = "at_functions_calls_total";
 const CALL_SECONDS: &str = "at_functions_call_seconds";
+const HOST_CALLS: &str = "at_functions_host_calls_total";
+const READS: &str = "at_functions_reads_total";
 
 /// From a warm echo to the deadline of a call, in seconds.
 const CALL_BUCKETS: [f64; 13] =
@@ -43,6 +45,8 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
         .install_recorder()?;
     describe_counter!(CALLS, "Calls of at.functions.run, by outcome of the run or name of the error");
     describe_histogram!(CALL_SECONDS, "Seconds from a call's head to its answer");
+    describe_counter!(HOST_CALLS, "What guests asked their host for, by what it was and what came of it");
+    describe_counter!(READS, "What was read for guests, by what it was and where it came from");
     describe_gauge!("at_functions_runs", "Guests running now");
     describe_gauge!("at_functions_runs_waiting", "Runs waiting for a slot or for memory");
     describe_gauge!("at_functions_modules_preparing", "Modules being fetched or compiled, or waiting to be");
@@ -66,6 +70,16 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
 pub fn count_call(decided: &'static str, took: Duration) {
     counter!(CALLS, "decided" => decided).increment(1);
     histogram!(CALL_SECONDS).record(took.as_secs_f64());
+}
+
+/// Counts one host call. `call` and `answered` are of closed sets.
+pub fn count_host_call(call: &'static str, answered: &'static str) {
+    counter!(HOST_CALLS, "call" => call, "answered" => answered).increment(1);
+}
+
+/// Counts one read for a guest. `what` and `from` are of closed sets.
+pub fn count_read(what: &'static str, from: &'static str) {
+    counter!(READS, "what" => what, "from" => from).increment(1);
 }
 
 /// Records the pool's state, when it is asked for.

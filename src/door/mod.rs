@@ -29,6 +29,7 @@ use crate::policy::{Read, Reads};
 use crate::registry::{MAX_CURSOR_BYTES, MAX_LIMIT, PageName, ReadRecord, Registry};
 use crate::repo::{cid_from_text, is_blob_cid};
 use crate::sandbox::{BoxFuture, Denied, Door, HostCall, HostReply, Listed};
+use crate::telemetry;
 
 /// The longest name of a repo or collection that is looked at: that of a DID.
 const MAX_NAME_BYTES: usize = 2048;
@@ -65,9 +66,14 @@ const GRACE: Duration = Duration::from_millis(250);
 impl Door for RunDoor {
     fn call(&self, call: HostCall, time_left: Duration) -> BoxFuture<'static, Result<HostReply, Denied>> {
         let run = Arc::clone(&self.run);
+        let counted = Counted::begun(&call);
         let task = self.runtime.spawn(async move {
             let answer = tokio::time::timeout(time_left + GRACE, run.answer(call)).await;
-            answer.unwrap_or_else(|_| Err(Denied("the read did not end within the run's time".into())))
+            let Ok(answer) = answer else {
+                return Err(Denied("the read did not end within the run's time".into()));
+            };
+            counted.end(&answer);
+            answer
         });
         Box::pin(Task(task))
     }
@@ -89,6 +95,33 @@ impl Future for Task {
 impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+/// A host call in the metrics, where it stands once it is over, also if nobody waits for its answer.
+struct Counted {
+    call: &'static str,
+    answered: &'static str,
+}
+
+impl Counted {
+    fn begun(call: &HostCall) -> Counted {
+        let call = match call {
+            HostCall::ListCollection { .. } => "listCollection",
+            HostCall::ReadBlob { .. } => "readBlob",
+            HostCall::ReadRecord { .. } => "readRecord",
+        };
+        Counted { call, answered: "abandoned" }
+    }
+
+    fn end(mut self, answer: &Result<HostReply, Denied>) {
+        self.answered = if answer.is_ok() { "given" } else { "refused" };
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        telemetry::count_host_call(self.call, self.answered);
     }
 }
 

@@ -82,6 +82,15 @@ fn web_host(id: &str) -> Result<DidMethod<'_>, InvalidDid> {
 /// Whether `text` is a lower-case DNS name of two labels or more whose last is not a number
 /// (so that no spelling of an IP address passes for a name).
 pub(crate) fn is_domain_name(text: &str) -> bool {
+    let last_starts_with_letter =
+        text.rsplit('.').next().is_some_and(|l| l.starts_with(|c: char| c.is_ascii_lowercase()));
+    are_dns_labels(text) && last_starts_with_letter
+}
+
+/// Whether `text` is two lower-case DNS labels or more, and no longer than a DNS name.
+///
+/// Source: RFC 1035 section 2.3.1, with digits first as RFC 1123 section 2.1 allows.
+pub(crate) fn are_dns_labels(text: &str) -> bool {
     let label = |l: &str| {
         !l.is_empty()
             && l.len() <= 63
@@ -89,9 +98,7 @@ pub(crate) fn is_domain_name(text: &str) -> bool {
             && !l.starts_with('-')
             && !l.ends_with('-')
     };
-    let last_starts_with_letter =
-        text.rsplit('.').next().is_some_and(|l| l.starts_with(|c: char| c.is_ascii_lowercase()));
-    text.len() <= 253 && text.contains('.') && text.split('.').all(label) && last_starts_with_letter
+    text.len() <= 253 && text.contains('.') && text.split('.').all(label)
 }
 
 impl fmt::Display for Did {

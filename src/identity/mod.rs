@@ -18,8 +18,8 @@ mod resolver;
 mod service;
 pub mod service_key;
 
-pub(crate) use did::is_domain_name;
 pub use did::{Did, DidMethod, InvalidDid};
+pub(crate) use did::{are_dns_labels, is_domain_name};
 pub use document::{DidDocument, InvalidDocument};
 pub use error::IdentityError;
 pub use handle::{Handle, InvalidHandle};

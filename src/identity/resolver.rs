@@ -7,6 +7,7 @@ use url::Url;
 
 use super::cache::{Ages, Cache, Want};
 use super::handles;
+use super::service::web_origin;
 use super::{Did, DidDocument, DidMethod, Handle, IdentityError, InvalidDocument};
 use crate::clock::Clock;
 use crate::egress::{BlockReason, Egress, EgressError, Gate, GateLimits, Get, Redirects};
@@ -183,6 +184,7 @@ impl Source {
             redirects: Redirects::None,
             // Each DID is a lane of its own: there is never more than one fetch for it.
             for_author: Some(did),
+            rationed: false,
         };
         let response = self.egress.get(request).await.map_err(|error| match error {
             EgressError::TooLarge => InvalidDocument::TooLarge.into(),
@@ -210,8 +212,7 @@ impl Source {
     fn web_url(&self, host: &str, port: Option<u16>) -> Result<Url, IdentityError> {
         let origin = match (host, port) {
             ("localhost", _) if !self.config.allow_localhost => return Err(blocked(BlockReason::Host)),
-            ("localhost", Some(port)) => format!("http://localhost:{port}"),
-            ("localhost", None) => "http://localhost".to_owned(),
+            ("localhost", _) => web_origin(host, port),
             _ => self.web.origin(host),
         };
         Url::parse(&format!("{origin}/.well-known/did.json")).map_err(|_| blocked(BlockReason::Host))
@@ -247,7 +248,7 @@ pub(super) enum Web {
 impl Web {
     pub(super) fn origin(self, host: &str) -> String {
         match self {
-            Web::Https => format!("https://{host}"),
+            Web::Https => web_origin(host, None),
             #[cfg(test)]
             Web::Test { port } => format!("http://{host}:{port}"),
         }

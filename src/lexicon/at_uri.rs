@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::identity::{Did, Handle};
+use crate::identity::{Did, Handle, are_dns_labels};
 
 /// The longest at-uri that is taken (8 KiB).
 const MAX_BYTES: usize = 8 * 1024;
@@ -103,20 +103,11 @@ impl Nsid {
     /// Parses an NSID: three segments or more, the last of letters and digits only.
     pub fn parse(text: &str) -> Result<Nsid, InvalidAtUri> {
         let (authority, name) = text.rsplit_once('.').ok_or(InvalidAtUri::Collection)?;
-        let label = |l: &str| {
-            !l.is_empty()
-                && l.len() <= 63
-                && l.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-                && !l.starts_with('-')
-                && !l.ends_with('-')
-        };
         let name_fits = name.len() <= 63
             && name.starts_with(|c: char| c.is_ascii_alphabetic())
             && name.bytes().all(|b| b.is_ascii_alphanumeric());
-        let authority_fits = authority.len() <= 253
-            && authority.contains('.')
-            && authority.split('.').all(label)
-            && authority.starts_with(|c: char| c.is_ascii_lowercase());
+        let authority_fits =
+            are_dns_labels(authority) && authority.starts_with(|c: char| c.is_ascii_lowercase());
         if name_fits && authority_fits { Ok(Nsid(text.into())) } else { Err(InvalidAtUri::Collection) }
     }
 

@@ -13,8 +13,8 @@ use super::error::Unproved;
 use super::home::{self, Errand, Question};
 use super::{Missing, RegistryError, Sources};
 
-/// The largest blob that is fetched: the sandbox admits no larger module, and no guest gets more.
-const MAX_BLOB_BYTES: usize = 10 * 1024 * 1024;
+/// The largest blob that is fetched, as code or for a guest.
+pub const MAX_BLOB_BYTES: usize = 10 * 1024 * 1024;
 /// How long a PDS has to send it.
 const TIMEOUT: Duration = Duration::from_secs(6);
 /// PDSes that keep blobs elsewhere redirect there; each hop is checked as the first address is.
@@ -45,7 +45,7 @@ pub(super) async fn fetch(sources: &Sources, errand: &Errand, cid: &Cid) -> Resu
                 timeout: TIMEOUT,
                 redirects: Redirects::Follow(REDIRECTS),
             };
-            match home::ask(sources, &document, &errand.for_author, question).await {
+            match home::ask(sources, &document, errand, question).await {
                 Ok(response) => verified(response, cid),
                 Err(RegistryError::NotFound(Missing::Refused | Missing::Repo)) => {
                     Err(RegistryError::BlobMissing(cid.to_string()))

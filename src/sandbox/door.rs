@@ -46,6 +46,24 @@ pub enum HostCall {
     },
 }
 
+impl HostCall {
+    /// The records of a page, where the guest does not say how many.
+    pub(super) const DEFAULT_LIMIT: u32 = 25;
+    /// The most records of a page (lexicon `com.atproto.repo.listRecords`).
+    pub(super) const MAX_LIMIT: u32 = 100;
+
+    /// Length of its texts.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            HostCall::ListCollection { repo, collection, cursor, limit: _ } => {
+                repo.len() + collection.len() + cursor.as_ref().map_or(0, String::len)
+            }
+            HostCall::ReadBlob { cid, repo } => cid.len() + repo.as_ref().map_or(0, String::len),
+            HostCall::ReadRecord { at_uri } => at_uri.len(),
+        }
+    }
+}
+
 /// What a guest is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostReply {

@@ -11,8 +11,8 @@ use crate::auth::{Repeat, Ticket};
 use crate::door::RunDoor;
 use crate::lexicon::FUNCTION_COLLECTION;
 use crate::policy::{Caller, Reads};
-use crate::registry::Function;
-use crate::sandbox::{Context, Door, Job, Limits, LogLine, Logs, NoDoor, Outcome, Owner};
+use crate::registry::{Function, MAX_BLOB_BYTES};
+use crate::sandbox::{Context, Door, Job, Limits, LogLine, Logs, MAX_MODULE_BYTES, NoDoor, Outcome, Owner};
 use crate::telemetry;
 use crate::workers::Prepare;
 
@@ -29,6 +29,9 @@ pub(super) const RUN: &str = "at.functions.run";
 pub(crate) const MAX_HOST_CALLS: u32 = 1_000;
 /// Bytes that host calls may bring into a run, all together.
 pub(crate) const MAX_HOST_BYTES: u64 = 32 * 1024 * 1024;
+
+// What the sandbox admits can be fetched, and nothing larger is fetched for it.
+const _: () = assert!(MAX_BLOB_BYTES == MAX_MODULE_BYTES);
 
 /// Answers one call: the guest's outcome, or the refusal by whatever stood in its way.
 pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestId) -> Response {

@@ -156,6 +156,34 @@ fn what_is_published_is_only_added_to() {
     }
 }
 
+#[test]
+fn the_readme_names_every_extension_of_what_is_published_and_no_other() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/lexicons/README.md")).unwrap();
+    let told = |row: &str| -> BTreeSet<String> {
+        let start = format!("| {row} | ");
+        let cell = readme.lines().find_map(|line| line.strip_prefix(start.as_str())).expect(row);
+        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    let names = |value: &Value| -> BTreeSet<String> {
+        match value {
+            Value::Object(fields) => fields.keys().cloned().collect(),
+            values => strings(values).unwrap().into_iter().map(str::to_owned).collect(),
+        }
+    };
+    let added = |id: &str, pointers: &[&str]| -> BTreeSet<String> {
+        let path = format!("{}/tests/it/lexicons/published/{id}.json", env!("CARGO_MANIFEST_DIR"));
+        let (published, extended) = (read(Path::new(&path)), lexicon(id));
+        let at = |lexicon: &Value, pointer: &str| names(lexicon.pointer(pointer).expect(pointer));
+        pointers.iter().flat_map(|pointer| &at(&extended, pointer) - &at(&published, pointer)).collect()
+    };
+    let record = "/defs/main/record/properties";
+    let modes = "/defs/main/record/properties/mode/knownValues";
+    let (input, output) = ("/defs/main/input/schema/properties", "/defs/main/output/schema/properties");
+    assert_eq!(told("`at.functions.metadata`"), added("at.functions.metadata", &[record, modes]));
+    assert_eq!(told("`at.functions.run`, input"), added("at.functions.run", &[input]));
+    assert_eq!(told("`at.functions.run`, output"), added("at.functions.run", &[output]));
+}
+
 /// Whether `extended` has all of `published` unchanged, and only what the evolution rules let it add.
 fn check_extends(at: &str, published: &Value, extended: &Value) -> Result<(), String> {
     match (published, extended) {

@@ -19,6 +19,7 @@ use at_functions::sandbox::{Denied, Door, HostCall, HostReply};
 use axum::body::Body;
 use axum::response::IntoResponse;
 use bytes::Bytes;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 
 use crate::world::{World, xrpc_error};
@@ -461,6 +462,43 @@ async fn two_hundred_equal_reads_at_once_are_one() {
         assert_eq!(reader.world.asked(method), 1, "{method}");
     }
     assert_eq!(reader.world.asked("did.json"), 1);
+}
+
+#[tokio::test]
+async fn host_calls_are_counted_by_their_end_and_reads_by_where_they_came_from() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _counting = metrics::set_default_local_recorder(&recorder);
+    let reader = Reader::start().await;
+    let (uri, cid) = (reader.post("a", json!({ "text": "hi" })), reader.blob(b"slow"));
+    for _ in 0..2 {
+        value(ask(&reader.door(None), record(&uri)).await);
+    }
+    refusal(ask(&reader.door(Some(&[])), record(&uri)).await);
+    reader.world.delay([("repo.listRecords", Duration::from_millis(50))]);
+    let pages: Vec<_> =
+        (0..3).map(|_| tokio::spawn(reader.door(None).call(list(&reader.did(), None, 5), LONG))).collect();
+    for listed in pages {
+        page(listed.await.unwrap());
+    }
+    reader.world.slow_down("sync.getBlob", Duration::from_secs(60));
+    refusal(reader.door(None).call(blob(&cid, None), Duration::from_millis(50)).await);
+
+    let rendered = recorder.handle().render();
+    let mut counted: Vec<_> = rendered.lines().filter(|line| line.starts_with("at_functions_")).collect();
+    counted.sort_unstable();
+    assert_eq!(
+        counted,
+        [
+            r#"at_functions_host_calls_total{call="listCollection",answered="given"} 3"#,
+            r#"at_functions_host_calls_total{call="readBlob",answered="abandoned"} 1"#,
+            r#"at_functions_host_calls_total{call="readRecord",answered="given"} 2"#,
+            r#"at_functions_host_calls_total{call="readRecord",answered="refused"} 1"#,
+            r#"at_functions_reads_total{what="page",from="network"} 1"#,
+            r#"at_functions_reads_total{what="page",from="shared"} 2"#,
+            r#"at_functions_reads_total{what="record",from="memory"} 1"#,
+            r#"at_functions_reads_total{what="record",from="network"} 1"#,
+        ]
+    );
 }
 
 #[tokio::test]

@@ -9,10 +9,6 @@ use crate::sandbox::guest::Guest;
 use crate::sandbox::host::Host;
 use crate::sandbox::{HostCall, HostReply, Listed, LogLevel};
 
-/// Records on a page whose `limit` is 0, and at most.
-const DEFAULT_LIMIT: u32 = 25;
-const MAX_LIMIT: u32 = 100;
-
 /// What a read gives the guest, or why there is nothing; the outer error ends the run.
 type Read<T> = wasmtime::Result<Result<T, String>>;
 
@@ -40,7 +36,8 @@ async fn list_collection(
     cursor: Option<String>,
     limit: u32,
 ) -> Read<String> {
-    let limit = if limit == 0 { DEFAULT_LIMIT } else { limit.min(MAX_LIMIT) };
+    // An `u32` of WIT cannot be left out.
+    let limit = if limit == 0 { HostCall::DEFAULT_LIMIT } else { limit.min(HostCall::MAX_LIMIT) };
     let reply = host.call(HostCall::ListCollection { repo, collection, cursor, limit }).await?;
     reply.map_err(|denied| denied.0).map_or_else(failed, |reply| match reply {
         HostReply::Listing { records, cursor } => page(&records, cursor.as_deref()),

@@ -9,11 +9,6 @@ use serde_json::json;
 
 use crate::sandbox::{Context, HostCall, HostReply};
 
-/// The records of a page, where the guest does not say how many.
-const DEFAULT_LIMIT: u32 = 25;
-/// The most records of a page (lexicon `com.atproto.repo.listRecords`).
-const MAX_LIMIT: u32 = 100;
-
 /// Reads `{atUri}`.
 pub(super) fn read_record(request: &[u8]) -> Result<HostCall, String> {
     #[derive(Deserialize)]
@@ -48,12 +43,12 @@ pub(super) fn list_collection(request: &[u8]) -> Result<HostCall, String> {
     }
     let Shape { repo, collection, cursor, limit } = parse(request)?;
     let limit = match limit {
-        None => DEFAULT_LIMIT,
+        None => HostCall::DEFAULT_LIMIT,
         Some(limit) if limit.fract() != 0.0 => {
             return Err(format!("the request's `limit` must be a whole number, not {limit}"));
         }
         // The cast saturates.
-        Some(limit) => (limit as u32).clamp(1, MAX_LIMIT),
+        Some(limit) => (limit as u32).clamp(1, HostCall::MAX_LIMIT),
     };
     Ok(HostCall::ListCollection { repo, collection, cursor, limit })
 }
