@@ -12,6 +12,7 @@ use super::files;
 use super::local::Local;
 use super::output::{self, Exit, Report};
 use super::output_schema;
+use super::schemas::{Given, SchemaArgs};
 use super::wasm::{self, InvalidWasm};
 use crate::lexicon::{FunctionMetadata, Mode};
 use crate::policy::judged;
@@ -25,14 +26,16 @@ const SHOWN: usize = 24;
 ///
 /// The file is judged by the rules of every mode and then compiled, by the same code as in a service.
 /// It fits if it passes as the mode that is given; without --mode, if it passes as any, and the best
-/// guess is said. What its outputs are like only a run can tell (see `at-functions run`), and its
-/// outputSchema in part.
+/// guess is said. Schemas are judged too, where files with them are given: a record with one that services
+/// refuse cannot be called. What its outputs are like only a run can tell (see `at-functions run`), and
+/// its outputSchema in part.
 #[derive(Args)]
 #[command(after_help = concat!(
     "\
 Examples:
   at-functions check echo.wasm
   at-functions check lister.wasm --mode host-v1 --allow at://alice.example.com/app.bsky.feed.post
+  at-functions check words.wasm --input-schema input.json --output-schema output.json
   at-functions check echo.wasm --json
 
 ",
@@ -47,10 +50,10 @@ pub(super) struct CheckArgs {
     /// An entry of the record's allowedHosts, to be looked at too. May be given many times
     #[arg(long, value_name = "AT_URI")]
     allow: Vec<String>,
-    /// A file with the record's outputSchema, to be looked at too: for outputs that typed clients refuse
-    #[arg(long, value_name = "FILE")]
-    output_schema: Option<PathBuf>,
-    /// Print JSON: {cid, size, kind, imports, exports, modes, mode, fits, compiled, warnings}
+    #[command(flatten)]
+    schemas: SchemaArgs,
+    /// Print JSON: {cid, size, kind, imports, exports, modes, mode, fits, compiled, inputSchema,
+    /// outputSchema, warnings}
     #[arg(long)]
     json: bool,
 }
@@ -65,6 +68,8 @@ struct Findings {
     /// The mode that counts: the given one, or the best guess.
     mode: Mode,
     compiled: Option<Result<Compiled, String>>,
+    /// `inputSchema` and `outputSchema`, where they are given, with why services refuse them.
+    schemas: [(&'static str, Option<Result<(), String>>); 2],
     warnings: Vec<String>,
 }
 
@@ -76,7 +81,7 @@ struct Compiled {
 /// Runs the command.
 pub(super) async fn check(args: CheckArgs) -> Result<Report, CliError> {
     let bytes = files::read(&args.file, wasm::MAX_CODE_BYTES).await?;
-    let schema = deploy::schema("--output-schema", args.output_schema.as_deref()).await?;
+    let [input_schema, output_schema] = args.schemas.judge().await?;
     let modes: Vec<_> = Mode::ALL.map(|mode| (mode, wasm::check(&bytes, mode))).into();
     let mode = args.mode.unwrap_or_else(|| best(&modes, wasm::likely_mode(&bytes)));
     let admitted = modes.iter().find_map(|(of, verdict)| verdict.as_ref().ok().filter(|_| *of == mode));
@@ -89,11 +94,13 @@ pub(super) async fn check(args: CheckArgs) -> Result<Report, CliError> {
         cid: blob_cid(&bytes).to_string(),
         warnings: warnings(&args, &anatomy, bytes.len() as u64, mode, admitted),
         compiled: None,
+        schemas: [("inputSchema", verdict(&input_schema)), ("outputSchema", verdict(&output_schema))],
         anatomy,
         mode,
         modes,
     };
-    let of_outputs = schema.as_ref().map(output_schema::warnings).unwrap_or_default();
+    let describes = output_schema.and_then(Result::ok).map(|given| output_schema::warnings(&given.json));
+    let of_outputs = describes.unwrap_or_default();
     findings.warnings.extend(of_outputs.into_iter().map(|warning| format!("--output-schema: {warning}")));
     if findings.is_admitted() {
         let compiled = Local::start()?.compile(&args.file, mode, bytes.into()).await?;
@@ -105,7 +112,7 @@ pub(super) async fn check(args: CheckArgs) -> Result<Report, CliError> {
             Err(refusal) => Err(refusal.to_string()),
         });
     }
-    let exit = if findings.fits() { Exit::Done } else { Exit::Refused };
+    let exit = if findings.are_taken() { Exit::Done } else { Exit::Refused };
     let report = Report::json_or(args.json, &findings.json(), || findings.text(&args));
     Ok(Report { exit, ..report })
 }
@@ -123,6 +130,16 @@ impl Findings {
 
     fn fits(&self) -> bool {
         matches!(self.compiled, Some(Ok(_)))
+    }
+
+    /// The schema that services refuse, if there is one.
+    fn refused_schema(&self) -> Option<&'static str> {
+        self.schemas.iter().find(|(_, verdict)| matches!(verdict, Some(Err(_)))).map(|(name, _)| *name)
+    }
+
+    /// Whether services run the file, with the schemas.
+    fn are_taken(&self) -> bool {
+        self.fits() && self.refused_schema().is_none()
     }
 
     /// Why the file is no WebAssembly at all, if it is none.
@@ -155,6 +172,10 @@ impl Findings {
             Ok(compiled) => json!({"ok": true, "millis": compiled.millis, "bytes": compiled.bytes}),
             Err(reason) => json!({"ok": false, "reason": reason}),
         });
+        let schema = |verdict: &Option<Result<(), String>>| {
+            verdict.as_ref().map(|taken| json!({"ok": taken.is_ok(), "reason": taken.as_ref().err()}))
+        };
+        let [input_schema, output_schema] = self.schemas.each_ref().map(|(_, verdict)| schema(verdict));
         json!({
             "cid": self.cid,
             "size": self.size,
@@ -165,6 +186,8 @@ impl Findings {
             "mode": self.mode.as_str(),
             "fits": self.fits(),
             "compiled": compiled,
+            "inputSchema": input_schema,
+            "outputSchema": output_schema,
             "warnings": self.warnings,
         })
     }
@@ -204,18 +227,33 @@ impl Findings {
             Some(Err(why)) => rows.push(pair("compiles", format!("no: {}", shown(why)))),
             None => {}
         }
+        for (name, verdict) in &self.schemas {
+            match verdict {
+                Some(Ok(())) => rows.push(pair(name, "services take it".to_owned())),
+                Some(Err(why)) => rows.push(pair(name, format!("no: {}", shown(why)))),
+                None => {}
+            }
+        }
         rows
     }
 
     fn conclusion(&self, args: &CheckArgs) -> String {
         let mode = self.mode;
-        match (self.fits(), args.mode) {
+        let told = match (self.fits(), args.mode) {
             (true, Some(_)) => format!("services run it as {mode}"),
             (true, None) => format!("services run it as {mode}, which it looks built for"),
             (false, Some(_)) => format!("services refuse it as {mode}"),
             (false, None) => format!("services refuse it; it looks built for {mode}"),
+        };
+        match self.refused_schema() {
+            Some(schema) => format!("{told}; they refuse a record with this {schema}"),
+            None => told,
         }
     }
+}
+
+fn verdict(schema: &Option<Result<Given, String>>) -> Option<Result<(), String>> {
+    schema.as_ref().map(|judged| judged.as_ref().map(|_| ()).map_err(String::clone))
 }
 
 /// What a service would take, and its author may regret.
@@ -227,7 +265,7 @@ fn warnings(
     admitted: Option<&Admitted>,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
-    if size > deploy::USUAL_BLOB_LIMIT {
+    if size > deploy::USUAL_BLOB_LIMIT && size <= wasm::MAX_CODE_BYTES {
         warnings.push(format!(
             "larger than {}, which is what many PDSes take: optimise for size and strip it",
             output::size(deploy::USUAL_BLOB_LIMIT)

@@ -14,17 +14,16 @@ use super::files;
 use super::locate::NetworkArgs;
 use super::output::{self, Report};
 use super::record::{self, Code, Draft};
+use super::schemas::SchemaArgs;
 use super::session::{LoginArgs, Session};
 use super::wasm;
 use crate::clock::Clock;
-use crate::lexicon::{FUNCTION_COLLECTION, FunctionMetadata, Mode, RecordKey, Schema};
+use crate::lexicon::{FUNCTION_COLLECTION, FunctionMetadata, Mode, RecordKey};
 use crate::policy::{MAX_SCOPES, Scope};
 use crate::repo::blob_cid;
 
 /// What a PDS that states no limit usually takes.
 pub(super) const USUAL_BLOB_LIMIT: u64 = 5 * 1024 * 1024;
-/// Schemas travel in the record, for which a PDS takes about 150 kB.
-const MAX_SCHEMA_BYTES: u64 = 256 * 1024;
 
 /// Put a wasm file into your repo as a function, or a new version of one.
 ///
@@ -76,12 +75,8 @@ pub(super) struct DeployArgs {
     /// The function may read nothing
     #[arg(long, conflicts_with = "allow")]
     allow_none: bool,
-    /// A file with the JSON Schema of the input: a call whose input does not meet it is refused before it runs
-    #[arg(long, value_name = "FILE")]
-    input_schema: Option<PathBuf>,
-    /// A file with the JSON Schema of the output: callers are told where an output does not meet it
-    #[arg(long, value_name = "FILE")]
-    output_schema: Option<PathBuf>,
+    #[command(flatten)]
+    schemas: SchemaArgs,
     /// Let a run fail whose output does not meet its schema
     #[arg(long, requires = "output_schema")]
     strict_output: bool,
@@ -207,6 +202,7 @@ async fn draft(args: &DeployArgs, mode: Mode) -> Result<Draft, CliError> {
         let why = format!("given {} times, a service considers {MAX_SCOPES} entries", args.allow.len());
         return Err(CliError::setting("--allow", why));
     }
+    let [input_schema, output_schema] = args.schemas.read().await?;
     Ok(Draft {
         name: args.name.clone(),
         version: args.version.clone(),
@@ -216,31 +212,10 @@ async fn draft(args: &DeployArgs, mode: Mode) -> Result<Draft, CliError> {
         max_duration_ms: args.max_duration_ms,
         public: !args.private,
         allowed_hosts: (args.allow_none || !args.allow.is_empty()).then(|| args.allow.clone()),
-        input_schema: schema("--input-schema", args.input_schema.as_deref()).await?,
-        output_schema: schema("--output-schema", args.output_schema.as_deref()).await?,
+        input_schema: input_schema.map(|given| given.json),
+        output_schema: output_schema.map(|given| given.json),
         strict_output: args.strict_output,
     })
-}
-
-pub(super) async fn schema(flag: &str, path: Option<&Path>) -> Result<Option<Value>, CliError> {
-    let Some(path) = path else { return Ok(None) };
-    let wrong = |why: String| CliError::setting(format!("{flag} {}", path.display()), why);
-    let bytes = files::read(path, MAX_SCHEMA_BYTES).await?;
-    if bytes.len() as u64 > MAX_SCHEMA_BYTES {
-        return Err(wrong(format!(
-            "larger than {}: no PDS takes a record like that",
-            output::size(MAX_SCHEMA_BYTES)
-        )));
-    }
-    let schema: Value =
-        serde_json::from_slice(&bytes).map_err(|error| wrong(format!("not JSON: {error}")))?;
-    if let Some(fault) = record::schema_fault(&schema) {
-        return Err(wrong(fault));
-    }
-    match Schema::compile(&schema) {
-        Ok(_) => Ok(Some(schema)),
-        Err(error) => Err(wrong(format!("services would refuse it: it {error}"))),
-    }
 }
 
 /// The limit that the PDS states, if it does; its silence or failure here stops nothing.

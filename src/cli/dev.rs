@@ -11,7 +11,6 @@ use url::Url;
 use crate::clock::Clock;
 use crate::config::{Anonymous, Config, Settings};
 use crate::dev::{Author, Module, Modules, Published, host_router};
-use crate::sandbox;
 use crate::server::{self, Admin, Listener, Service};
 use crate::telemetry;
 
@@ -136,7 +135,7 @@ fn report(author: &Author, found: Result<Module, impl std::fmt::Display>) {
 fn publish(author: &Author, module: Module) -> Option<Published> {
     let bytes = module.wasm.len();
     let mode = wasm::likely_mode(&module.wasm);
-    if let Err(refusal) = sandbox::judge(mode, &module.wasm) {
+    if let Err(refusal) = wasm::check(&module.wasm, mode) {
         eprintln!("not published: {}: {refusal}", module.rkey);
         return None;
     }

@@ -41,6 +41,7 @@ mod output;
 mod output_schema;
 mod record;
 mod run;
+mod schemas;
 mod serve;
 mod session;
 mod verdict;

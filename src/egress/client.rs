@@ -8,24 +8,16 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::Client;
-use tokio::sync::{Semaphore, TryAcquireError};
 use url::Url;
 
 use super::address::Addresses;
 use super::dns::{FilteringResolver, Lookup, LookupError, NoAllowedAddress};
+use super::memory::{Memory, Share};
 use super::url::{BlockReason, Rules};
-use super::{EgressError, Response, StartError};
+use super::{EgressError, Get, Response, StartError};
 
 /// How much of the body of an answer other than 2xx is read: an XRPC error and then some.
 const ERROR_BODY_BYTES: usize = 16 * 1024;
-/// Memory for the bodies that are being read, beyond each one's first [`SMALL_BYTES`]. A host can have
-/// ten megabytes of zeros sent as ten kilobytes, and hold the rest back, on each of two thousand exchanges.
-const LARGE_BODIES_BYTES: usize = 512 * 1024 * 1024;
-/// What every body may have, so that those who fill the memory for large ones refuse only large ones:
-/// documents and the proofs of most records fit.
-const SMALL_BYTES: usize = 256 * 1024;
-/// The unit in which that memory is given out.
-const UNIT_BYTES: usize = 64 * 1024;
 /// A PDS behind two proxies sends about forty.
 const MAX_HEADERS: usize = 100;
 const MAX_HEADER_LIST_BYTES: u32 = 32 * 1024;
@@ -43,7 +35,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) struct HttpClient {
     client: Client,
     addresses: Addresses,
-    large_bodies: Arc<Semaphore>,
+    memory: Arc<Memory>,
 }
 
 /// What came back from one hop.
@@ -80,19 +72,13 @@ impl HttpClient {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build()
             .map_err(|error| StartError::Tls(error.to_string()))?;
-        let large_bodies = Arc::new(Semaphore::new(LARGE_BODIES_BYTES / UNIT_BYTES));
-        Ok(HttpClient { client, addresses: rules.addresses.clone(), large_bodies })
+        Ok(HttpClient { client, addresses: rules.addresses.clone(), memory: Memory::new() })
     }
 
-    /// Asks for `url`, which the caller has checked. `follow` says whether a redirect is wanted as such.
-    pub(super) async fn hop(
-        &self,
-        url: &Url,
-        accept: &'static str,
-        max_bytes: usize,
-        follow: bool,
-    ) -> Result<Hop, EgressError> {
-        let sent = self.client.get(url.clone()).header(ACCEPT, accept).send().await;
+    /// Asks `url`, which the caller has checked, for what `request` asks for. `follow` says whether a
+    /// redirect is wanted as such.
+    pub(super) async fn hop(&self, url: &Url, request: &Get<'_>, follow: bool) -> Result<Hop, EgressError> {
+        let sent = self.client.get(url.clone()).header(ACCEPT, request.accept).send().await;
         let response = sent.map_err(|error| judge(&error))?;
         // The resolver let only allowed addresses through. Should the client ever connect elsewhere,
         // nothing of the answer gets further than here.
@@ -109,9 +95,10 @@ impl HttpClient {
         let content_type =
             response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let body = if status.is_success() {
-            read_all(response, max_bytes, &self.large_bodies).await?
+            let share = Memory::share(&self.memory, request.for_author);
+            read_all(response, request.max_bytes, share).await?
         } else {
-            read_start(response, max_bytes.min(ERROR_BODY_BYTES)).await?
+            read_start(response, request.max_bytes.min(ERROR_BODY_BYTES)).await?
         };
         Ok(Hop::Answer(Response { status: status.as_u16(), content_type, body }))
     }
@@ -137,31 +124,20 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 async fn read_all(
     mut response: reqwest::Response,
     max: usize,
-    large_bodies: &Semaphore,
+    mut share: Share,
 ) -> Result<Bytes, EgressError> {
     if response.content_length().is_some_and(|length| length > max as u64) {
         return Err(EgressError::TooLarge);
     }
     let mut body = BytesMut::new();
-    let mut memory = Vec::new();
-    let mut units = 0;
     while let Some(chunk) = response.chunk().await.map_err(|error| judge(&error))? {
         if chunk.len() > max - body.len() {
             return Err(EgressError::TooLarge);
         }
-        let needed = (body.len() + chunk.len()).saturating_sub(SMALL_BYTES).div_ceil(UNIT_BYTES);
-        if needed > units {
-            // Not waited for: whoever holds some of it and waits for more would hold up the others.
-            memory.push(large_bodies.try_acquire_many((needed - units) as u32).map_err(no_memory)?);
-            units = needed;
-        }
+        share.grow_to(body.len() + chunk.len())?;
         body.extend_from_slice(&chunk);
     }
-    Ok(body.freeze())
-}
-
-fn no_memory(_: TryAcquireError) -> EgressError {
-    EgressError::Busy
+    Ok(share.keep(body))
 }
 
 /// The first `max` bytes of a body.
@@ -195,7 +171,22 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
+    use crate::egress::Redirects;
+    use crate::egress::memory::{SMALL_BYTES, UNIT_BYTES};
     use crate::egress::testing::{PUBLIC, RawServer, TestDns};
+
+    fn request(url: &Url, max_bytes: usize) -> Get<'_> {
+        let timeout = Duration::from_secs(5);
+        Get {
+            url,
+            accept: "*/*",
+            max_bytes,
+            timeout,
+            redirects: Redirects::None,
+            for_author: None,
+            rationed: false,
+        }
+    }
 
     #[tokio::test]
     async fn an_answer_from_an_address_that_is_not_allowed_goes_no_further() {
@@ -203,9 +194,9 @@ mod tests {
         let lookup = Arc::new(TestDns::default());
         let mut client = HttpClient::new(&Rules::private_network(), lookup).unwrap();
         let url = Url::parse(&format!("http://a.com:{}/", server.port)).unwrap();
-        assert!(matches!(client.hop(&url, "*/*", 9, false).await, Ok(Hop::Answer(_))));
+        assert!(matches!(client.hop(&url, &request(&url, 9), false).await, Ok(Hop::Answer(_))));
         client.addresses = Addresses::Public;
-        let answer = client.hop(&url, "*/*", 9, false).await;
+        let answer = client.hop(&url, &request(&url, 9), false).await;
         assert!(matches!(answer, Err(EgressError::Blocked(BlockReason::Address))));
     }
 
@@ -225,30 +216,38 @@ mod tests {
         })
         .await;
         let mut client = HttpClient::new(&Rules::private_network(), Arc::new(TestDns::default())).unwrap();
-        client.large_bodies = Arc::new(Semaphore::new(2));
+        client.memory = Memory::of_units(2, 2);
         let large = SMALL_BYTES + 2 * UNIT_BYTES;
         let get = |path: String| {
             let (client, port) = (client.clone(), server.port);
             async move {
                 let url = Url::parse(&format!("http://a.com:{port}/{path}")).unwrap();
-                match client.hop(&url, "*/*", 1 << 20, false).await {
-                    Ok(Hop::Answer(answer)) => Ok(answer.body.len()),
+                match client.hop(&url, &request(&url, 1 << 20), false).await {
+                    Ok(Hop::Answer(answer)) => Ok(answer.body),
                     Ok(_) => panic!("not an answer"),
                     Err(error) => Err(error),
                 }
             }
         };
-        assert_eq!(get(format!("{large}")).await, Ok(large));
-        assert_eq!(get(format!("{}", large + 1)).await, Err(EgressError::Busy));
+        let length = |body: Result<Bytes, EgressError>| body.map(|body| body.len());
+        assert_eq!(length(get(format!("{large}")).await), Ok(large));
+        assert_eq!(length(get(format!("{}", large + 1)).await), Err(EgressError::Busy));
         let slow = tokio::spawn(get(format!("{large}slow")));
-        while client.large_bodies.available_permits() > 0 {
+        while client.memory.units_left() > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert_eq!(get(format!("{large}")).await, Err(EgressError::Busy));
-        assert_eq!(get(format!("{SMALL_BYTES}")).await, Ok(SMALL_BYTES));
+        assert_eq!(length(get(format!("{large}")).await), Err(EgressError::Busy));
+        assert_eq!(length(get(format!("{SMALL_BYTES}")).await), Ok(SMALL_BYTES));
         slow.abort();
         assert!(slow.await.is_err());
-        assert_eq!(get(format!("{large}")).await, Ok(large), "the memory came back");
+        let kept = get(format!("{large}")).await.expect("the memory came back");
+
+        // A body that was read counts for as long as any part of it is kept.
+        let part = kept.slice(..1);
+        drop(kept);
+        assert_eq!(length(get(format!("{large}")).await), Err(EgressError::Busy));
+        drop(part);
+        assert_eq!(length(get(format!("{large}")).await), Ok(large));
     }
 
     #[test]

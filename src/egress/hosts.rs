@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::EgressError;
+use super::budget::Budgets;
 use super::gate::{Gate, GateLimits, Place, Refused};
 use crate::identity::Did;
 
@@ -16,6 +17,12 @@ use crate::identity::Did;
 const SHORT_BACKOFF: Duration = Duration::from_secs(2);
 /// The longest a host may have itself left alone: a mistaken header must not shut it out for a day.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
+
+/// What the functions of one author may ask one host at once, and how often once more after that. A host
+/// has one answer to all who ask too often from this address, and then none for anybody's functions: the
+/// reference PDS takes 3,000 questions in five minutes, and no author gets there alone.
+const RATION: u32 = 500;
+const RATION_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Bounds on what is under way.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +50,8 @@ pub(super) struct Hosts {
     limits: HostLimits,
     exchanges: Arc<Semaphore>,
     known: Mutex<HashMap<Origin, Host>>,
+    rations: Budgets<(Did, Origin)>,
+    started: Instant,
 }
 
 /// Scheme, host and port.
@@ -57,7 +66,13 @@ struct Host {
 impl Hosts {
     pub(super) fn new(limits: HostLimits) -> Hosts {
         let exchanges = Arc::new(Semaphore::new(limits.exchanges));
-        Hosts { limits, exchanges, known: Mutex::default() }
+        Hosts {
+            limits,
+            exchanges,
+            known: Mutex::default(),
+            rations: Budgets::new(RATION, RATION_INTERVAL),
+            started: Instant::now(),
+        }
     }
 
     /// Waits until the host of `url` may be asked on behalf of `author`, at most until `deadline`.
@@ -77,6 +92,12 @@ impl Hosts {
                 .left_alone_for(&origin, Instant::now())
                 .map_or(EgressError::Busy, |retry_after| EgressError::RateLimited { retry_after })),
         }
+    }
+
+    /// Takes one question to the host of `url` from what is the author's.
+    pub(super) fn ration(&self, url: &Url, author: &Did) -> Result<(), EgressError> {
+        let taken = self.rations.take((author.clone(), Origin::of(url)), self.started.elapsed());
+        taken.map_err(|retry_after| EgressError::RateLimited { retry_after })
     }
 
     /// Leaves the host alone after its 429, and tells how long. Those who wait for it are sent away.

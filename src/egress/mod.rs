@@ -9,11 +9,13 @@
 //! connect (`dns`, `address`), the address that really answered and the size of what it says (`client`).
 
 mod address;
+mod budget;
 mod client;
 mod dns;
 mod error;
 mod gate;
 mod hosts;
+mod memory;
 mod url;
 
 #[cfg(test)]
@@ -35,6 +37,7 @@ use self::hosts::{HostLimits, Hosts};
 use self::url::Rules;
 use crate::identity::Did;
 
+pub(crate) use self::budget::Budgets;
 pub use self::error::{EgressError, StartError};
 pub(crate) use self::gate::{Gate, GateLimits, Place};
 pub use self::url::BlockReason;
@@ -79,6 +82,9 @@ pub struct Get<'a> {
     pub redirects: Redirects,
     /// For whom this is, among those who wait for the same host.
     pub for_author: Option<&'a Did>,
+    /// Whether it counts against what one author's functions may ask a host: what they choose to read
+    /// does. Where a redirect leads always does.
+    pub rationed: bool,
 }
 
 /// What to do about redirects.
@@ -134,11 +140,21 @@ impl Egress {
             Redirects::None => (false, 0),
             Redirects::Follow(most) => (true, most),
         };
+        let (mut waited, mut rationed) = (Duration::ZERO, request.rationed);
         loop {
+            if let Some(author) = request.for_author.filter(|_| rationed) {
+                self.0.hosts.ration(&url, author)?;
+            }
             // Each hop waits for its own host; a slot is never held while waiting for another.
+            let began = Instant::now();
             let admission = self.0.hosts.admit(&url, request.for_author, deadline).await?;
-            let hop = self.0.client.hop(&url, request.accept, request.max_bytes, follow);
-            let next = match timeout_at(deadline, hop).await.map_err(|_| EgressError::Timeout)?? {
+            waited += began.elapsed();
+            let hop = self.0.client.hop(&url, &request, follow);
+            // Not the host's fault where it had less time than our own queue: who fills that must not
+            // have others believe that the host does not answer.
+            let late =
+                |_| if waited * 2 > request.timeout { EgressError::Busy } else { EgressError::Timeout };
+            let next = match timeout_at(deadline, hop).await.map_err(late)?? {
                 Hop::Answer(response) => return Ok(response),
                 Hop::Redirect(next) => next,
                 Hop::RateLimited(wish) => {
@@ -149,7 +165,7 @@ impl Egress {
             drop(admission);
             left = left.checked_sub(1).ok_or(EgressError::TooManyRedirects)?;
             self.0.rules.check_redirect(&url, &next).map_err(EgressError::Blocked)?;
-            url = next;
+            (url, rationed) = (next, true);
         }
     }
 

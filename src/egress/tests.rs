@@ -22,7 +22,15 @@ fn url(host: &str, port: u16) -> Url {
 
 fn get(url: &Url) -> Get<'_> {
     let timeout = Duration::from_secs(5);
-    Get { url, accept: "*/*", max_bytes: CAP, timeout, redirects: Redirects::Follow(3), for_author: None }
+    Get {
+        url,
+        accept: "*/*",
+        max_bytes: CAP,
+        timeout,
+        redirects: Redirects::Follow(3),
+        for_author: None,
+        rationed: false,
+    }
 }
 
 async fn ask(egress: &Egress, host: &str, port: u16) -> Result<Response, EgressError> {
@@ -357,6 +365,48 @@ async fn a_host_gets_its_share_of_requests_and_authors_take_turns() {
         assert_eq!(request.await.unwrap(), body("x"));
     }
     assert_eq!(most.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_host_that_was_asked_late_by_our_own_queue_is_not_said_to_be_slow() {
+    let host = GateLimits { places: 1, lane_places: 1, queue: 8, lane_queue: 8 };
+    let egress = limited_egress(&TestDns::default(), HostLimits { host, exchanges: 100, hosts: 100 });
+    let server = RawServer::start(PUBLIC, |_, stream| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    })
+    .await;
+    let url = url("a.com", server.port);
+    let ask = |timeout| egress.get(Get { timeout: Duration::from_millis(timeout), ..get(&url) });
+    let (first, second) = tokio::join!(ask(300), ask(500));
+    assert_eq!((first, second), (Err(EgressError::Timeout), Err(EgressError::Busy)));
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn what_one_author_may_ask_a_host_is_bounded_by_each_way_to_it_and_nobody_elses() {
+    let egress = egress(&TestDns::default());
+    let server = RawServer::saying(PUBLIC, ok("x")).await;
+    let target = url("pds.com", server.port);
+    let detour = format!("HTTP/1.1 302 Found\r\nlocation: {target}\r\ncontent-length: 0\r\n\r\n");
+    let detour = RawServer::saying(PUBLIC, detour).await;
+    let [loud, quiet] = ["did:web:loud.com", "did:web:quiet.com"].map(|did| Did::parse(did).unwrap());
+    while egress.0.hosts.ration(&target, &loud).is_ok() {}
+
+    let ask = async |url: &Url, author: &Did, rationed: bool| {
+        egress.get(Get { for_author: Some(author), rationed, ..get(url) }).await
+    };
+    let refused =
+        |answer| matches!(answer, Err(EgressError::RateLimited { retry_after }) if !retry_after.is_zero());
+    assert!(refused(ask(&target, &loud, true).await));
+    // A host of the author's own that sends all questions on to that one is no way around it.
+    for rationed in [true, false] {
+        assert!(refused(ask(&url("evil.com", detour.port), &loud, rationed).await));
+    }
+    assert_eq!(server.connections(), 0);
+    assert_eq!(ask(&target, &quiet, true).await, body("x"));
+    // What the service needs to run the author's functions goes on.
+    assert_eq!(ask(&target, &loud, false).await, body("x"));
 }
 
 #[tokio::test]

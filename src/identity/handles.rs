@@ -84,7 +84,7 @@ async fn by_https(egress: &Egress, web: Web, handle: &Handle) -> Result<Did, Ide
 }
 
 fn request<'a>(url: &'a Url, accept: &'static str, redirects: Redirects) -> Get<'a> {
-    Get { url, accept, max_bytes: MAX_BYTES, timeout: TIMEOUT, redirects, for_author: None }
+    Get { url, accept, max_bytes: MAX_BYTES, timeout: TIMEOUT, redirects, for_author: None, rationed: false }
 }
 
 /// `.test` names exist on development networks only.

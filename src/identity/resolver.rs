@@ -184,6 +184,7 @@ impl Source {
             redirects: Redirects::None,
             // Each DID is a lane of its own: there is never more than one fetch for it.
             for_author: Some(did),
+            rationed: false,
         };
         let response = self.egress.get(request).await.map_err(|error| match error {
             EgressError::TooLarge => InvalidDocument::TooLarge.into(),

@@ -45,7 +45,7 @@ pub(super) async fn fetch(sources: &Sources, errand: &Errand, cid: &Cid) -> Resu
                 timeout: TIMEOUT,
                 redirects: Redirects::Follow(REDIRECTS),
             };
-            match home::ask(sources, &document, &errand.for_author, question).await {
+            match home::ask(sources, &document, errand, question).await {
                 Ok(response) => verified(response, cid),
                 Err(RegistryError::NotFound(Missing::Refused | Missing::Repo)) => {
                     Err(RegistryError::BlobMissing(cid.to_string()))

@@ -20,7 +20,7 @@ pub(super) async fn fetch(
     let proved = record::fetch(&sources, &errand, &path).await?;
     let record = proved.proof.record.ok_or(RegistryError::NotFound(Missing::Record))?;
     let metadata = FunctionMetadata::from_record(&record.value).map_err(RegistryError::InvalidFunction)?;
-    let schemas = compile_schemas(&sources, &metadata).await?;
+    let schemas = compile_schemas(&sources, &errand.repo, &metadata).await?;
     Ok(Arc::new(Function {
         author: errand.repo,
         rkey: path.rkey,
@@ -33,11 +33,15 @@ pub(super) async fn fetch(
 }
 
 /// Compiles the schemas of a record, where it has any, on a thread that may take its time.
-async fn compile_schemas(sources: &Sources, metadata: &FunctionMetadata) -> Result<Schemas, RegistryError> {
+async fn compile_schemas(
+    sources: &Sources,
+    author: &Did,
+    metadata: &FunctionMetadata,
+) -> Result<Schemas, RegistryError> {
     if Schemas::are_absent(metadata) {
         return Ok(Schemas::default());
     }
     let metadata = metadata.clone();
-    let compiled = record::work(&sources.compiling, move || Schemas::of(&metadata));
+    let compiled = record::work(&sources.compiling, author, move || Schemas::of(&metadata));
     compiled.await?.map_err(RegistryError::InvalidFunction)
 }

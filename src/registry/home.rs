@@ -77,27 +77,31 @@ where
 
 /// The document of the repo's owner.
 pub(super) async fn document(sources: &Sources, errand: &Errand) -> Result<Arc<DidDocument>, RegistryError> {
-    let repo = &errand.repo;
-    let _turn = match errand.purpose {
-        Purpose::Guest => sources.lookups.turn(&errand.for_author, || sources.resolver.knows(repo)).await?,
-        Purpose::Function => None,
-    };
-    sources.resolver.document(repo).await.map_err(RegistryError::of_author)
+    let (resolver, repo) = (Arc::clone(&sources.resolver), errand.repo.clone());
+    let lookup = async move { resolver.document(&repo).await.map_err(RegistryError::of_author) };
+    match errand.purpose {
+        Purpose::Guest => {
+            let known = || sources.resolver.knows(&errand.repo);
+            sources.lookups.look_up(&errand.for_author, known, lookup).await
+        }
+        Purpose::Function => lookup.await,
+    }
 }
 
 async fn renewed(sources: &Sources, errand: &Errand) -> Result<Arc<DidDocument>, RegistryError> {
-    let _turn = match errand.purpose {
-        Purpose::Guest => sources.lookups.turn(&errand.for_author, async || false).await?,
-        Purpose::Function => None,
-    };
-    sources.resolver.refresh(&errand.repo).await.map_err(RegistryError::of_author)
+    let (resolver, repo) = (Arc::clone(&sources.resolver), errand.repo.clone());
+    let lookup = async move { resolver.refresh(&repo).await.map_err(RegistryError::of_author) };
+    match errand.purpose {
+        Purpose::Guest => sources.lookups.look_up(&errand.for_author, async || false, lookup).await,
+        Purpose::Function => lookup.await,
+    }
 }
 
 /// Asks the PDS that the document names. An answer other than 200 is an error.
 pub(super) async fn ask(
     sources: &Sources,
     document: &DidDocument,
-    for_author: &Did,
+    errand: &Errand,
     question: Question<'_>,
 ) -> Result<Response, RegistryError> {
     let pds = document.pds.as_ref().ok_or(RegistryError::NotFound(Missing::Pds))?;
@@ -110,7 +114,8 @@ pub(super) async fn ask(
         max_bytes: question.max_bytes,
         timeout: question.timeout,
         redirects: question.redirects,
-        for_author: Some(for_author),
+        for_author: Some(&errand.for_author),
+        rationed: errand.purpose == Purpose::Guest,
     };
     let response = sources.egress.get(request).await.map_err(RegistryError::of_egress)?;
     if response.status == 200 { Ok(response) } else { Err(refusal(&response)) }

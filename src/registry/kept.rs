@@ -1,4 +1,8 @@
-//! What guests read, kept for a while and fetched once however many want it at the same time.
+//! What guests read, kept for a while and fetched once however many of one author's functions want it at
+//! the same time.
+//!
+//! What was found is everybody's. A fetch under way is not: it stands in the queues of the author for
+//! whom it began, and fails where that author has used up what is theirs, which is nobody else's affair.
 //!
 //! A fetch lives as long as somebody waits for it: the runs that wait end at deadlines of their own,
 //! and a host that takes its time must not hold a connection for runs that are over.
@@ -11,6 +15,8 @@ use std::time::Duration;
 use moka::future::Cache;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+
+use crate::identity::Did;
 
 use super::cache::Ttl;
 use super::{RegistryError, Trouble};
@@ -35,14 +41,17 @@ struct Shelves<K: Name, V: Thing> {
     /// What is kept here, in the metrics.
     what: &'static str,
     found: Cache<K, Found<V>>,
-    under_way: Mutex<HashMap<K, Weak<Flight<K, V>>>>,
+    under_way: Mutex<UnderWay<K, V>>,
 }
+
+/// The fetches for each author.
+type UnderWay<K, V> = HashMap<(Did, K), Weak<Flight<K, V>>>;
 
 /// A fetch under way. Whoever waits for it holds it; it ends with the last of them.
 struct Flight<K: Name, V: Thing> {
     landing: watch::Receiver<Option<Found<V>>>,
     task: AbortHandle,
-    name: K,
+    name: (Did, K),
     shelves: Weak<Shelves<K, V>>,
 }
 
@@ -68,15 +77,16 @@ impl<K: Name, V: Thing> Kept<K, V> {
         Some(found)
     }
 
-    /// What is kept under `name`, or what `fetch` brings; a fetch that is under way is shared.
-    pub(super) async fn get<F>(&self, name: K, fetch: impl FnOnce() -> F) -> Found<V>
+    /// What is kept under `name`, or what `fetch` brings; one that is under way for the same author is
+    /// shared.
+    pub(super) async fn get<F>(&self, name: K, for_author: &Did, fetch: impl FnOnce() -> F) -> Found<V>
     where
         F: Future<Output = Found<V>> + Send + 'static,
     {
         if let Some(found) = self.known(&name).await {
             return found;
         }
-        let flight = self.join(name, fetch);
+        let flight = self.join((for_author.clone(), name), fetch);
         let mut landing = flight.landing.clone();
         let landed = landing.wait_for(Option::is_some).await;
         // Closed without an answer if the fetch panicked.
@@ -86,7 +96,7 @@ impl<K: Name, V: Thing> Kept<K, V> {
             .unwrap_or(Err(RegistryError::Unreachable(Trouble::Internal)))
     }
 
-    fn join<F>(&self, name: K, fetch: impl FnOnce() -> F) -> Arc<Flight<K, V>>
+    fn join<F>(&self, name: (Did, K), fetch: impl FnOnce() -> F) -> Arc<Flight<K, V>>
     where
         F: Future<Output = Found<V>> + Send + 'static,
     {
@@ -97,7 +107,7 @@ impl<K: Name, V: Thing> Kept<K, V> {
             return flight;
         }
         let (sender, landing) = watch::channel(None);
-        let (fetch, found, key) = (fetch(), self.0.found.clone(), name.clone());
+        let (fetch, found, key) = (fetch(), self.0.found.clone(), name.1.clone());
         let task = tokio::spawn(async move {
             // Another fetch may have landed since whoever asks looked.
             let (outcome, from) = match found.get(&key).await {
@@ -127,7 +137,7 @@ impl<K: Name, V: Thing> Clone for Kept<K, V> {
 }
 
 impl<K: Name, V: Thing> Shelves<K, V> {
-    fn under_way(&self) -> MutexGuard<'_, HashMap<K, Weak<Flight<K, V>>>> {
+    fn under_way(&self) -> MutexGuard<'_, UnderWay<K, V>> {
         // The map is whole after every statement.
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -158,6 +168,10 @@ mod tests {
         fn weight(&self) -> usize {
             1
         }
+    }
+
+    fn author(name: &str) -> Did {
+        Did::parse(&format!("did:web:{name}.com")).unwrap()
     }
 
     const SOON: Duration = Duration::from_millis(20);
@@ -201,7 +215,7 @@ mod tests {
         let asking: Vec<_> = (0..200)
             .map(|_| {
                 let (kept, host) = (kept.clone(), host.clone());
-                tokio::spawn(async move { kept.get("a", || host.fetch()).await })
+                tokio::spawn(async move { kept.get("a", &author("a"), || host.fetch()).await })
             })
             .collect();
         tokio::time::sleep(SOON).await;
@@ -209,7 +223,7 @@ mod tests {
         for asked in asking {
             assert!(matches!(asked.await.unwrap(), Ok(7)));
         }
-        assert!(matches!(kept.get("a", || host.clone().fetch()).await, Ok(7)));
+        assert!(matches!(kept.get("a", &author("a"), || host.clone().fetch()).await, Ok(7)));
         assert_eq!(host.begun.load(Ordering::SeqCst), 1);
         assert_eq!(kept.flights(), 0);
     }
@@ -219,7 +233,7 @@ mod tests {
         let (kept, host) = (kept(), Host::default());
         let waiting = |patience| {
             let (kept, host) = (kept.clone(), host.clone());
-            tokio::spawn(async move { timeout(patience, kept.get("a", || host.fetch())).await })
+            tokio::spawn(async move { timeout(patience, kept.get("a", &author("a"), || host.fetch())).await })
         };
         let (first, second) = (waiting(SOON), waiting(SOON * 100));
         assert!(first.await.unwrap().is_err());
@@ -229,30 +243,48 @@ mod tests {
         assert!(matches!(second.await.unwrap(), Ok(Ok(7))));
 
         let (kept, host) = (self::kept(), Host::default());
-        assert!(timeout(SOON, kept.get("a", || host.clone().fetch())).await.is_err());
+        assert!(timeout(SOON, kept.get("a", &author("a"), || host.clone().fetch())).await.is_err());
         timeout(SOON * 100, host.until_gone(1)).await.unwrap();
         assert_eq!(kept.flights(), 0);
         // Whoever comes after has a fetch of their own.
-        let again = kept.get("a", || async { Ok(8) }).await;
+        let again = kept.get("a", &author("a"), || async { Ok(8) }).await;
         assert!(matches!(again, Ok(8)));
     }
 
     #[tokio::test]
     async fn a_fetch_that_panics_is_an_error_and_is_over() {
         let kept = kept();
-        let broken = kept.get("a", || async { panic!("a fetch of a test") }).await;
+        let broken = kept.get("a", &author("a"), || async { panic!("a fetch of a test") }).await;
         assert!(matches!(broken, Err(RegistryError::Unreachable(Trouble::Internal))));
-        assert!(matches!(kept.get("a", || async { Ok(7) }).await, Ok(7)));
+        assert!(matches!(kept.get("a", &author("a"), || async { Ok(7) }).await, Ok(7)));
     }
 
     #[tokio::test]
     async fn a_failure_is_kept_and_our_own_load_is_not() {
         let kept = kept();
-        let refused = kept.get("a", || async { Err(RegistryError::Timeout) }).await;
+        let refused = kept.get("a", &author("a"), || async { Err(RegistryError::Timeout) }).await;
         assert!(matches!(refused, Err(RegistryError::Timeout)));
-        assert!(matches!(kept.get("a", || async { Ok(7) }).await, Err(RegistryError::Timeout)));
-        let busy = kept.get("b", || async { Err(RegistryError::Overloaded(SOON)) }).await;
+        assert!(matches!(kept.get("a", &author("a"), || async { Ok(7) }).await, Err(RegistryError::Timeout)));
+        let busy = kept.get("b", &author("a"), || async { Err(RegistryError::Overloaded(SOON)) }).await;
         assert!(matches!(busy, Err(RegistryError::Overloaded(_))));
-        assert!(matches!(kept.get("b", || async { Ok(7) }).await, Ok(7)));
+        assert!(matches!(kept.get("b", &author("a"), || async { Ok(7) }).await, Ok(7)));
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_in_another_authors_queue_nor_fails_with_it() {
+        let (kept, stuck) = (kept(), Host::default());
+        let of_a = {
+            let (kept, stuck) = (kept.clone(), stuck.clone());
+            tokio::spawn(async move { kept.get("a", &author("a"), || stuck.fetch()).await })
+        };
+        tokio::time::sleep(SOON).await;
+        let of_b = timeout(SOON * 100, kept.get("a", &author("b"), || async { Ok(9) })).await;
+        assert!(matches!(of_b, Ok(Ok(9))));
+        // What was found is there for all, also for those whose own fetch goes on.
+        let again = kept.get("a", &author("a"), || async { panic!("a second fetch") }).await;
+        assert!(matches!(again, Ok(9)));
+        stuck.ready.notify_waiters();
+        assert!(matches!(of_a.await.unwrap(), Ok(7)));
+        assert_eq!(kept.flights(), 0);
     }
 }

@@ -87,12 +87,12 @@ pub(super) async fn fetch(
                 timeout: TIMEOUT,
                 redirects: Redirects::Follow(2),
             };
-            Ok(home::ask(sources, &document, &errand.for_author, question).await?.body)
+            Ok(home::ask(sources, &document, errand, question).await?.body)
         }
     })
     .await?;
     let (repo, name) = (errand.repo.clone(), name.clone());
-    let page = work(&sources.reading, move || read(&body, &repo, &name)).await?;
+    let page = work(&sources.reading, &errand.for_author, move || read(&body, &repo, &name)).await?;
     page.map_err(|invalid| RegistryError::Unproved(Unproved::Listing(invalid)))
 }
 

@@ -5,14 +5,15 @@
 //! bounded: at once in all, fair between authors, and in rate for each author. What is known already
 //! costs nothing.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::egress::{Gate, GateLimits, Place};
+use crate::egress::{Budgets, Gate, GateLimits, Place};
 use crate::identity::Did;
 
-use super::RegistryError;
+use super::{RegistryError, Trouble};
 
 /// Fewer than one host is asked at once, so that callers' lookups always find room.
 const LIMITS: GateLimits = GateLimits { places: 24, lane_places: 4, queue: 4096, lane_queue: 512 };
@@ -20,30 +21,36 @@ const LIMITS: GateLimits = GateLimits { places: 24, lane_places: 4, queue: 4096,
 const BURST: u32 = 200;
 /// How often one more is allowed after that.
 const INTERVAL: Duration = Duration::from_millis(200);
-/// Authors that are remembered. One is forgotten when all of its burst has come back.
-const MAX_AUTHORS: u64 = 10_000;
 
 /// The bounds, and what was used of them.
 pub(super) struct Lookups {
     gate: Arc<Gate<Did>>,
-    budgets: moka::sync::Cache<Did, Arc<Budget>>,
+    budgets: Budgets<Did>,
     clock: Clock,
 }
 
-/// When an author's burst will be whole again: each lookup moves it on by one interval.
-#[derive(Default)]
-struct Budget(Mutex<Duration>);
-
 impl Lookups {
     pub(super) fn new(clock: Clock) -> Lookups {
-        let budgets =
-            moka::sync::Cache::builder().max_capacity(MAX_AUTHORS).time_to_idle(INTERVAL * BURST).build();
-        Lookups { gate: Gate::new(LIMITS), budgets, clock }
+        Lookups { gate: Gate::new(LIMITS), budgets: Budgets::new(BURST, INTERVAL), clock }
     }
 
-    /// Waits for a turn to look one identity up for a function of `author`, unless it is `known` without,
-    /// or has become so meanwhile. Keep what is answered until the lookup is over.
-    pub(super) async fn turn<F: Future<Output = bool>>(
+    /// Looks one identity up for a function of `author`: in its turn, unless it is `known` without, or has
+    /// become so meanwhile. A lookup goes on when whoever waits for it gives up, and keeps its turn.
+    pub(super) async fn look_up<T: Send + 'static, F: Future<Output = bool>>(
+        &self,
+        author: &Did,
+        known: impl Fn() -> F,
+        lookup: impl Future<Output = Result<T, RegistryError>> + Send + 'static,
+    ) -> Result<T, RegistryError> {
+        let Some(turn) = self.turn(author, known).await? else { return lookup.await };
+        let looking = tokio::spawn(async move {
+            let _turn = turn;
+            lookup.await
+        });
+        looking.await.unwrap_or(Err(RegistryError::Unreachable(Trouble::Internal)))
+    }
+
+    async fn turn<F: Future<Output = bool>>(
         &self,
         author: &Did,
         known: impl Fn() -> F,
@@ -57,26 +64,8 @@ impl Lookups {
         if known().await {
             return Ok(None);
         }
-        let budget = self.budgets.get_with(author.clone(), Arc::default);
-        budget.take(self.clock.since_epoch()).map_err(RegistryError::Overloaded)?;
+        self.budgets.take(author.clone(), self.clock.since_epoch()).map_err(RegistryError::Overloaded)?;
         Ok(Some(place))
-    }
-}
-
-impl Budget {
-    /// Takes one lookup, or tells when there is one again.
-    fn take(&self, now: Duration) -> Result<(), Duration> {
-        // A lock that nothing panics under.
-        let mut whole_at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A clock that was set back must not make anybody wait for what it shows no more.
-        let latest = now + INTERVAL * BURST;
-        *whole_at = (*whole_at).clamp(now, latest);
-        let next = *whole_at + INTERVAL;
-        if next > latest {
-            return Err(next - latest);
-        }
-        *whole_at = next;
-        Ok(())
     }
 }
 
@@ -128,17 +117,6 @@ mod tests {
         assert!(matches!(turn(&lookups, &author).await, Ok(Some(_))));
     }
 
-    #[test]
-    fn a_clock_that_was_set_back_shuts_nobody_out_for_longer_than_a_burst() {
-        let (budget, now) = (Budget::default(), Duration::from_secs(1_700_000_000));
-        for _ in 0..BURST {
-            budget.take(now).unwrap();
-        }
-        let before = now - Duration::from_secs(3600);
-        assert_eq!(budget.take(before), Err(INTERVAL));
-        assert_eq!(budget.take(before + INTERVAL), Ok(()));
-    }
-
     #[tokio::test]
     async fn lookups_at_once_are_few_and_fair() {
         let lookups = Lookups::new(Clock::manual(1_700_000_000));
@@ -152,5 +130,27 @@ mod tests {
         assert!(tokio::time::timeout(soon, turn(&lookups, &b)).await.is_ok());
         held.pop();
         assert!(tokio::time::timeout(soon, turn(&lookups, &a)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_lookup_that_nobody_waits_for_any_more_keeps_its_turn_until_it_is_over() {
+        let lookups = Lookups::new(Clock::manual(1_700_000_000));
+        let author = Did::parse("did:web:a.com").unwrap();
+        let soon = Duration::from_millis(20);
+        let slow = Arc::new(tokio::sync::Notify::new());
+        let look_up = || {
+            let slow = Arc::clone(&slow);
+            let lookup = async move {
+                slow.notified().await;
+                Ok(())
+            };
+            lookups.look_up(&author, async || false, lookup)
+        };
+        for _ in 0..LIMITS.lane_places {
+            assert!(tokio::time::timeout(soon, look_up()).await.is_err());
+        }
+        assert!(tokio::time::timeout(soon, turn(&lookups, &author)).await.is_err());
+        slow.notify_waiters();
+        assert!(tokio::time::timeout(soon * 100, turn(&lookups, &author)).await.is_ok());
     }
 }

@@ -28,10 +28,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ipld_core::cid::Cid;
-use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
-use crate::egress::Egress;
+use crate::egress::{Egress, Gate, GateLimits};
 use crate::identity::{Did, Resolver};
 use crate::lexicon::{AtUri, Authority, FUNCTION_COLLECTION, FunctionMetadata, Nsid, RecordKey, Schemas};
 use crate::repo::{RevFloor, Tid};
@@ -49,12 +48,12 @@ use reads::Reading;
 /// The collection of workflows, which this service does not run.
 const WORKFLOW_COLLECTION: &str = "at.functions.workflow";
 
-/// Proofs that are checked at the same time.
-const VERIFYING_AT_ONCE: usize = 8;
+/// Proofs that are checked at the same time. Who waits for a place of these holds up to two megabytes.
+const VERIFYING: GateLimits = GateLimits { places: 8, lane_places: 4, queue: 256, lane_queue: 64 };
 /// Records and pages that are read for guests at the same time. They wait apart from functions.
-const READING_AT_ONCE: usize = 4;
+const READING: GateLimits = GateLimits { places: 4, lane_places: 2, queue: 512, lane_queue: 256 };
 /// Records whose schemas compile at the same time: others' calls need the cores too.
-const COMPILING_AT_ONCE: usize = 2;
+const COMPILING: GateLimits = GateLimits { places: 2, lane_places: 1, queue: 256, lane_queue: 32 };
 /// Repos whose revisions are remembered for guests, at some 150 bytes each.
 const MAX_RECENT_REVS: u64 = 100_000;
 
@@ -96,11 +95,11 @@ struct Sources {
     lookups: Lookups,
     clock: Clock,
     /// Places for proofs of functions that are being checked.
-    verifying: Arc<Semaphore>,
+    verifying: Arc<Gate<Did>>,
     /// Places for what guests read.
-    reading: Arc<Semaphore>,
+    reading: Arc<Gate<Did>>,
     /// Places for schemas that compile.
-    compiling: Arc<Semaphore>,
+    compiling: Arc<Gate<Did>>,
 }
 
 impl Registry {
@@ -121,9 +120,9 @@ impl Registry {
             recent_revs: moka::sync::Cache::new(MAX_RECENT_REVS),
             lookups: Lookups::new(clock.clone()),
             clock,
-            verifying: Arc::new(Semaphore::new(VERIFYING_AT_ONCE)),
-            reading: Arc::new(Semaphore::new(READING_AT_ONCE)),
-            compiling: Arc::new(Semaphore::new(COMPILING_AT_ONCE)),
+            verifying: Gate::new(VERIFYING),
+            reading: Gate::new(READING),
+            compiling: Gate::new(COMPILING),
         };
         Registry {
             sources: Arc::new(sources),

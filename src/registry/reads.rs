@@ -116,9 +116,10 @@ impl Registry {
         let fetch = move || async move {
             let proved = record::fetch(&sources, &errand, &path).await?;
             let record = proved.proof.record.ok_or(RegistryError::NotFound(Missing::Record))?;
-            work(&sources.reading, move || Arc::new(ReadRecord::of(record.cid, &record.value))).await
+            let read = move || Arc::new(ReadRecord::of(record.cid, &record.value));
+            work(&sources.reading, &errand.for_author, read).await
         };
-        self.reading.records.get(name, fetch).await
+        self.reading.records.get(name, for_author, fetch).await
     }
 
     /// A blob of the repo's owner: bytes that hash to its CID.
@@ -133,7 +134,7 @@ impl Registry {
         let errand = Errand::for_guest(repo.clone(), for_author.clone());
         let (sources, cid) = (Arc::clone(&self.sources), *cid);
         let fetch = move || async move { blob::fetch(&sources, &errand, &cid).await.map(Arc::new) };
-        self.reading.blobs.get(name, fetch).await
+        self.reading.blobs.get(name, for_author, fetch).await
     }
 
     /// A page of a collection, as the repo's PDS lists it: not proved.
@@ -147,14 +148,15 @@ impl Registry {
         let (sources, page) = (Arc::clone(&self.sources), page.clone());
         let name = (repo.clone(), page.clone());
         let fetch = move || async move { list::fetch(&sources, &errand, &page).await.map(Arc::new) };
-        self.reading.pages.get(name, fetch).await
+        self.reading.pages.get(name, for_author, fetch).await
     }
 
     /// The DID that a handle leads to and is led back from.
     pub async fn did_of(&self, for_author: &Did, handle: &Handle) -> Result<Did, RegistryError> {
-        let resolver = &self.sources.resolver;
-        let _turn = self.sources.lookups.turn(for_author, || resolver.knows_handle(handle)).await?;
-        resolver.handle(handle).await.map_err(RegistryError::of_handle)
+        let (resolver, name) = (Arc::clone(&self.sources.resolver), handle.clone());
+        let lookup = async move { resolver.handle(&name).await.map_err(RegistryError::of_handle) };
+        let known = || self.sources.resolver.knows_handle(handle);
+        self.sources.lookups.look_up(for_author, known, lookup).await
     }
 
     /// The handle that the DID's document claims. Whether it leads to the DID is for [`Registry::did_of`].

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
-use crate::egress::Redirects;
+use crate::egress::{Gate, Redirects};
 use crate::identity::{Did, DidDocument};
 use crate::lexicon::{Nsid, RecordKey};
 use crate::repo::{self, Expected, Proof, Tid};
@@ -73,7 +71,7 @@ async fn prove(
         timeout: TIMEOUT,
         redirects: Redirects::Follow(2),
     };
-    let car = home::ask(sources, document, &errand.for_author, question).await?.body;
+    let car = home::ask(sources, document, errand, question).await?.body;
     let bytes = car.len();
     let proof = verify(sources, car, document, errand, path).await?;
     if floor.is_some_and(|floor| proof.rev < floor) {
@@ -98,7 +96,7 @@ async fn verify(
         Purpose::Function => &sources.verifying,
         Purpose::Guest => &sources.reading,
     };
-    let verified = work(places, move || {
+    let verified = work(places, &errand.for_author, move || {
         let expected = Expected { did: &did, collection: &path.collection, rkey: &path.rkey, key: &key, now };
         repo::verify_record(&car, &expected)
     });
@@ -106,13 +104,15 @@ async fn verify(
 }
 
 /// Does work on a thread that may take its time over two hostile megabytes, a few pieces at once:
-/// decoding them can take some 30 MiB each.
+/// decoding them can take some 30 MiB each. What is done for one author waits for the others' turns,
+/// and not for all of what another's functions have brought in.
 pub(super) async fn work<T: Send + 'static>(
-    places: &Arc<Semaphore>,
+    places: &Arc<Gate<Did>>,
+    for_author: &Did,
     job: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, RegistryError> {
-    // The semaphore is never closed.
-    let place = Arc::clone(places).acquire_owned().await.expect("open semaphore");
+    let entered = places.enter(for_author.clone()).await;
+    let place = entered.map_err(|_| RegistryError::Overloaded(Duration::from_secs(1)))?;
     let done = tokio::task::spawn_blocking(move || {
         let _place = place;
         job()

@@ -1,13 +1,16 @@
 //! Reads for guests over a small internet on which not every address is public.
 
+use std::future::Future;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 
 use ipld_core::ipld::Ipld;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use super::record::RecordPath;
 use super::*;
 use crate::egress::testing::{PRIVATE, PUBLIC, RawServer, TestDns, egress};
 use crate::identity::{ResolverConfig, SigningKey};
@@ -156,4 +159,40 @@ async fn what_guests_read_leaves_nothing_on_disk() {
     net.record().await.unwrap();
     assert_eq!(net.registry.sources.revs.highest(&did).unwrap(), None);
     assert!(net.registry.sources.recent_revs.get(&did).is_some());
+}
+
+#[tokio::test]
+async fn what_waits_to_be_proved_for_one_author_leaves_places_for_another() {
+    let net = Net::start().await;
+    let other = Did::parse("did:web:other.com").unwrap();
+    let places = [&net.registry.sources.reading, &net.registry.sources.verifying];
+    let (mut held, mut waiting) = (Vec::new(), Vec::new());
+    for gate in places {
+        for _ in 0..20 {
+            let mut entering = Box::pin(gate.enter(other.clone()));
+            match entering.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(place) => held.push(place.unwrap()),
+                Poll::Pending => waiting.push(entering),
+            }
+        }
+    }
+    assert!(waiting.len() > held.len());
+    let soon = Duration::from_secs(5);
+    assert!(tokio::time::timeout(soon, net.record()).await.unwrap().is_ok());
+    let (did, path) = (Did::parse(DID).unwrap(), RecordPath { collection: collection(), rkey: rkey() });
+    let errand = Errand::for_function(did);
+    let proved = record::fetch(&net.registry.sources, &errand, &path);
+    assert!(tokio::time::timeout(soon, proved).await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn one_authors_schemas_leave_a_place_for_anothers() {
+    let net = Net::start().await;
+    let [loud, quiet] = ["did:web:loud.com", "did:web:quiet.com"].map(|did| Did::parse(did).unwrap());
+    let compiling = &net.registry.sources.compiling;
+    let _first = compiling.enter(loud.clone()).await.unwrap();
+    let mut second = Box::pin(compiling.enter(loud));
+    assert!(second.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let compiled = record::work(compiling, &quiet, || 7).await;
+    assert!(matches!(compiled, Ok(7)));
 }

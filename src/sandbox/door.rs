@@ -51,6 +51,17 @@ impl HostCall {
     pub(super) const DEFAULT_LIMIT: u32 = 25;
     /// The most records of a page (lexicon `com.atproto.repo.listRecords`).
     pub(super) const MAX_LIMIT: u32 = 100;
+
+    /// Length of its texts.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            HostCall::ListCollection { repo, collection, cursor, limit: _ } => {
+                repo.len() + collection.len() + cursor.as_ref().map_or(0, String::len)
+            }
+            HostCall::ReadBlob { cid, repo } => cid.len() + repo.as_ref().map_or(0, String::len),
+            HostCall::ReadRecord { at_uri } => at_uri.len(),
+        }
+    }
 }
 
 /// What a guest is told.

@@ -29,6 +29,9 @@ const KEEP_MEMORY: usize = 128 * KIB;
 const KEEP_TABLE: usize = 16 * KIB;
 /// What the host keeps of one component's instances, all together. Only counted, not reserved.
 const COMPONENT_INSTANCE: usize = Bound::InstanceBytes.limit() + 2 * MIB;
+/// Stacks of one run: its own, and one for `alloc` while a host call of `host-v1` waits for it to place a
+/// reply. A call into the guest takes a stack each time, and there it cannot make another.
+const STACKS: u32 = 2;
 /// Frames named in a trap's message.
 const TRAP_FRAMES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(7);
 
@@ -125,7 +128,7 @@ fn pool(slots: u32) -> PoolingAllocationConfig {
     pool.total_core_instances(slots.saturating_mul(instances))
         .total_memories(slots.saturating_mul(memories))
         .total_tables(slots.saturating_mul(tables))
-        .total_stacks(slots)
+        .total_stacks(slots.saturating_mul(STACKS))
         .total_component_instances(slots)
         .max_core_instances_per_component(instances)
         .max_memories_per_component(memories)

@@ -228,10 +228,14 @@ impl Task {
 
         // An end, or a panic: either way there is no more of it. Its lease and its answer, if it still
         // owes one, are dropped with it.
-        if !matches!(polled, Ok(Poll::Pending)) || self.control.is_canceled() {
+        if !matches!(polled, Ok(Poll::Pending)) {
             return discard(&mut slot);
         }
         drop(slot);
+        // Only now: who canceled it before this saw it locked, and left it to this turn.
+        if self.control.is_canceled() {
+            return self.discard_if_idle();
+        }
         self.control.stopwatch.waiting_begins(Instant::now());
         if self.state.compare_exchange(RUNNING, WAITING, Ordering::SeqCst, Ordering::SeqCst).is_err() {
             self.control.stopwatch.waiting_ends(Instant::now());

@@ -117,7 +117,10 @@ pub(super) fn ended(error: &wasmtime::Error, meter: &Meter, limits: &Limits, con
         return Ended::Lost(Lost::NoSlot);
     }
     if let Some(Stop(failure)) = error.downcast_ref() {
-        return Ended::Failed(failure.clone());
+        return Ended::Failed(match failure.outcome {
+            Outcome::Trap if meter.refused() => memory_exceeded(limits, &failure.message),
+            _ => failure.clone(),
+        });
     }
     let trap = error.downcast_ref::<Trap>();
     if let (Some(Trap::Interrupt), Some(failure)) = (trap, control.stop()) {
@@ -128,8 +131,10 @@ pub(super) fn ended(error: &wasmtime::Error, meter: &Meter, limits: &Limits, con
             Ended::Failed(memory_exceeded(limits, &describe(&trap.to_string(), error)))
         }
         Some(trap) => Ended::Failed(Failure::new(Outcome::Trap, describe(&trap.to_string(), error))),
-        // Before the first instruction, a refusal is the engine's error and not a trap.
-        None if meter.refused() => Ended::Failed(memory_exceeded(limits, "it could not start")),
+        // Errors of the engine's own: the guest could not start, or a value found no room in it.
+        None if meter.refused() && !is_the_machines(error) => {
+            Ended::Failed(memory_exceeded(limits, &describe(&error.root_cause().to_string(), error)))
+        }
         None => Ended::Lost(Lost::Internal(error.root_cause().to_string())),
     }
 }

@@ -7,7 +7,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::alarm::Alarms;
-use super::guest::{Control, Stop};
+use super::guest::{Control, Stop, memory_exceeded};
+use super::ticker::TICK;
 use super::{Context, Denied, Door, Failure, HostCall, HostReply, Limits, LogLevel, Logs, Outcome};
 
 /// What a guest has of its host, whatever its mode.
@@ -20,12 +21,15 @@ pub(super) struct Host {
     logs: Logs,
 }
 
+/// The longest texts of one call, all together. An at-uri has up to 8 KiB; a cursor is whatever the other
+/// host made it.
+pub(super) const MAX_REQUEST_BYTES: usize = 64 * 1024;
+
 /// What has been asked for so far.
 struct Tally {
     calls: AtomicU32,
-    max_calls: u32,
     bytes: AtomicU64,
-    max_bytes: u64,
+    limits: Limits,
 }
 
 impl Host {
@@ -36,17 +40,14 @@ impl Host {
         control: Arc<Control>,
         alarms: Alarms,
     ) -> Host {
-        let tally = Tally {
-            calls: AtomicU32::new(0),
-            max_calls: limits.host_calls,
-            bytes: AtomicU64::new(0),
-            max_bytes: limits.host_bytes,
-        };
+        let tally = Tally { calls: AtomicU32::new(0), bytes: AtomicU64::new(0), limits: *limits };
         Host { door, context, control, alarms, tally: Arc::new(tally), logs: Logs::default() }
     }
 
     /// Asks the door. What the door refuses is for the guest to know; an error ends the run, and host
     /// functions hand it on.
+    ///
+    /// Texts that are too long never reach it: it would read them in nobody's time.
     ///
     /// The future borrows nothing, so that a host function need not hold on to its store while it
     /// waits.
@@ -55,8 +56,17 @@ impl Host {
         call: HostCall,
     ) -> impl Future<Output = wasmtime::Result<Result<HostReply, Denied>>> + Send + use<> {
         let tally = Arc::clone(&self.tally);
-        let begun = tally.count_call().map(|()| self.within_the_run(self.door.call(call, self.time_left())));
+        let length = call.bytes();
+        let too_long = length > MAX_REQUEST_BYTES;
+        let begun = (!too_long).then(|| {
+            tally.count_call().map(|()| self.within_the_run(self.door.call(call, self.time_left())))
+        });
         async move {
+            let Some(begun) = begun else {
+                return Ok(Err(Denied(format!(
+                    "the request has {length} bytes; at most {MAX_REQUEST_BYTES} are allowed"
+                ))));
+            };
             let answer = begun?.await?;
             if let Ok(reply) = &answer {
                 tally.count_bytes(reply.bytes())?;
@@ -66,9 +76,12 @@ impl Host {
     }
 
     /// Does nothing for a while, at most until the run's end.
+    ///
+    /// Not for less than a tick: a guest that takes one short nap after the other would keep the threads
+    /// busy that wake it, on nobody's account.
     pub(super) fn sleep(&self, time: Duration) -> impl Future<Output = wasmtime::Result<()>> + Send + use<> {
-        // Longer than any run, and no overflow.
-        let time = time.min(Duration::from_secs(3_600));
+        // At most longer than any run, and no overflow.
+        let time = time.clamp(TICK, Duration::from_secs(3_600));
         self.within_the_run(self.alarms.at(Instant::now() + time))
     }
 
@@ -131,8 +144,8 @@ impl Host {
 impl Tally {
     fn count_call(&self) -> Result<(), Stop> {
         // One guest makes one call at a time.
-        if self.calls.load(Ordering::Relaxed) >= self.max_calls {
-            let message = format!("the function made more than {} host calls", self.max_calls);
+        if self.calls.load(Ordering::Relaxed) >= self.limits.host_calls {
+            let message = format!("the function made more than {} host calls", self.limits.host_calls);
             return Err(Stop(Failure::new(Outcome::HostCallLimit, message)));
         }
         self.calls.fetch_add(1, Ordering::Relaxed);
@@ -140,9 +153,13 @@ impl Tally {
     }
 
     fn count_bytes(&self, bytes: u64) -> Result<(), Stop> {
+        // It can have no place, and the host would hold it for as long as the guest looks for one.
+        if bytes > self.limits.memory_bytes {
+            return Err(Stop(memory_exceeded(&self.limits, &format!("a host call brought {bytes} bytes"))));
+        }
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > self.max_bytes {
-            let mib = self.max_bytes >> 20;
+        if before.saturating_add(bytes) > self.limits.host_bytes {
+            let mib = self.limits.host_bytes >> 20;
             let message = format!("the function's host calls brought in more than {mib} MiB");
             return Err(Stop(Failure::new(Outcome::HostCallLimit, message)));
         }

@@ -103,7 +103,7 @@ pub struct Load {
     pub instances: usize,
     /// Instances that may exist at once.
     pub slots: usize,
-    /// Stacks of guests that are in the middle of a call.
+    /// Stacks of guests that are in the middle of a call; of one in a call within a call, two.
     pub stacks: usize,
     /// Runs that are ready and wait for their turn on a thread.
     pub ready: usize,

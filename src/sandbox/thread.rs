@@ -57,6 +57,7 @@ pub struct ThreadSandbox {
     alarms: Alarms,
     compiles: mpsc::SyncSender<Compile>,
     compiling: Arc<AtomicUsize>,
+    running: Arc<AtomicUsize>,
     /// Dropped with the sandbox, which tells those who wait for runs.
     open: watch::Sender<()>,
 }
@@ -86,8 +87,8 @@ impl ThreadSandbox {
                 .spawn(move || compile_all(&compiler, &queue))?;
         }
         let alarms = Alarms::start()?;
-        let (compiling, open) = (Arc::default(), watch::Sender::new(()));
-        Ok(ThreadSandbox { engine, linkers, slots, executor, alarms, compiles, compiling, open })
+        let (compiling, running, open) = (Arc::default(), Arc::default(), watch::Sender::new(()));
+        Ok(ThreadSandbox { engine, linkers, slots, executor, alarms, compiles, compiling, running, open })
     }
 }
 
@@ -125,8 +126,16 @@ impl Sandbox for ThreadSandbox {
         let (answer, answered) = oneshot::channel();
         let guest = {
             let (engine, alarms, control) = (self.engine.clone(), self.alarms.clone(), Arc::clone(&control));
+            let (running, slots) = (Arc::clone(&self.running), self.slots);
             async move {
-                let result = run(&engine, alarms, &loaded, job, &control).await;
+                // The pool has room for this many runs of any mode, and more of those made of little.
+                let slot = Counted::below(slots, &running);
+                let result = match slot {
+                    Some(_) => run(&engine, alarms, &loaded, job, &control).await,
+                    None => Err(Lost::NoSlot),
+                };
+                // In this order, so that whoever waits for the lease finds room.
+                drop(slot);
                 drop(lease);
                 // If nobody waits any more, nobody needs it.
                 let _ = answer.send(result);
@@ -311,6 +320,13 @@ impl Counted {
     fn new(count: &Arc<AtomicUsize>) -> Counted {
         count.fetch_add(1, Ordering::Relaxed);
         Counted(Arc::clone(count))
+    }
+
+    /// None if there are `most` already.
+    fn below(most: usize, count: &Arc<AtomicUsize>) -> Option<Counted> {
+        let more = |so_far: usize| (so_far < most).then_some(so_far + 1);
+        count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
+        Some(Counted(Arc::clone(count)))
     }
 }
 

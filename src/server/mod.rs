@@ -25,4 +25,5 @@ pub(crate) use call::{MAX_HOST_BYTES, MAX_HOST_CALLS};
 pub use error::XrpcError;
 pub use listen::{Listener, serve};
 pub use routes::router;
+pub(crate) use schemas::{INVALID_INPUT, invalid_input_message, misfit};
 pub use service::{Service, StartError};

@@ -1,15 +1,17 @@
 //! Inputs and outputs held against the schemas of a function's record.
 //!
 //! A check that is over within a millisecond is done on the spot. What is larger waits for one of few
-//! places off the threads that serve: both the schema and the value may be made to take long.
+//! places off the threads that serve: both the schema and the value may be made to take long. Those
+//! places go round the functions' authors, so that one's checks hold up no other's.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use tokio::sync::Semaphore;
 
+use crate::egress::{Gate, GateLimits};
+use crate::identity::Did;
 use crate::lexicon::{CheckError, Schema};
 use crate::registry::Function;
 use crate::sandbox::{Completion, Failure, Outcome};
@@ -18,17 +20,17 @@ use super::XrpcError;
 use super::deadline::Deadline;
 
 /// Large checks at the same time. One takes up to a tenth of a second, and up to 64 MiB.
-const AT_ONCE: usize = 2;
+const LIMITS: GateLimits = GateLimits { places: 2, lane_places: 1, queue: 1024, lane_queue: 256 };
 
 /// Where checks are done. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Checks {
-    places: Arc<Semaphore>,
+    places: Arc<Gate<Did>>,
 }
 
 impl Checks {
     pub(super) fn new() -> Checks {
-        Checks { places: Arc::new(Semaphore::new(AT_ONCE)) }
+        Checks { places: Gate::new(LIMITS) }
     }
 
     /// Refuses an input that does not meet the function's `inputSchema`.
@@ -39,7 +41,7 @@ impl Checks {
         deadline: Deadline,
     ) -> Result<(), XrpcError> {
         let Some(schema) = &function.schemas.input else { return Ok(()) };
-        match self.check(schema, input, deadline).await {
+        match self.check(schema, &function.author, input, deadline).await {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(invalid_input(&error)),
             None => Err(XrpcError::overloaded(
@@ -60,30 +62,24 @@ impl Checks {
         let (Some(schema), Ok(output)) = (&function.schemas.output, &completion.result) else { return None };
         // The run is over and cannot be repeated: what could not be checked in time is told as what
         // cannot be checked at all.
-        let checked = self.check(schema, output.clone(), deadline).await;
+        let checked = self.check(schema, &function.author, output.clone(), deadline).await;
         let error = checked.unwrap_or(Err(CheckError::TooCostly)).err()?;
-        if function.metadata.strict_output {
-            let message = format!("the output does not meet the function's outputSchema: {error}");
-            completion.result = Err(Failure { outcome: Outcome::OutputInvalid, message });
-            return None;
-        }
-        Some(match error {
-            CheckError::Mismatch(mismatch) => mismatch.path,
-            _ => String::new(),
-        })
+        misfit(completion, function.metadata.strict_output, error)
     }
 
-    /// One check; `None` where the time for an answer ran out before there was a place for it.
+    /// One check for a function of `author`; `None` where there was no place for it before the time for an
+    /// answer ran out.
     async fn check(
         &self,
         schema: &Schema,
+        author: &Did,
         json: Bytes,
         deadline: Deadline,
     ) -> Option<Result<(), CheckError>> {
         if let Some(checked) = schema.check_briefly(&json) {
             return Some(checked);
         }
-        let waiting = Arc::clone(&self.places).acquire_owned();
+        let waiting = self.places.enter(author.clone());
         let place = tokio::time::timeout_at(deadline.answer_by().into(), waiting).await.ok()?.ok()?;
         let schema = schema.clone();
         let checking = tokio::task::spawn_blocking(move || {
@@ -95,6 +91,55 @@ impl Checks {
 }
 
 fn invalid_input(error: &CheckError) -> XrpcError {
-    let message = format!("the input does not meet the function's inputSchema: {error}; correct the input");
-    XrpcError::new(StatusCode::BAD_REQUEST, "InvalidInput", message)
+    XrpcError::new(StatusCode::BAD_REQUEST, INVALID_INPUT, invalid_input_message(error))
+}
+
+/// The error's name for an input that does not meet its schema.
+pub(crate) const INVALID_INPUT: &str = "InvalidInput";
+
+/// What is said of an input that does not meet its schema.
+pub(crate) fn invalid_input_message(error: &CheckError) -> String {
+    format!("the input does not meet the function's inputSchema: {error}; correct the input")
+}
+
+/// What comes of an output that does not meet its schema: under a strict record the run's failure, else
+/// the path that is told beside it.
+pub(crate) fn misfit(completion: &mut Completion, strict: bool, error: CheckError) -> Option<String> {
+    if strict {
+        let message = format!("the output does not meet the function's outputSchema: {error}");
+        completion.result = Err(Failure { outcome: Outcome::OutputInvalid, message });
+        return None;
+    }
+    Some(match error {
+        CheckError::Mismatch(mismatch) => mismatch.path,
+        _ => String::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::task::{Context, Waker};
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_authors_large_checks_leave_a_place_for_anothers() {
+        let checks = Checks::new();
+        let [a, b] = ["did:web:a.com", "did:web:b.com"].map(|did| Did::parse(did).unwrap());
+        let schema = Schema::compile(&json!({ "items": { "type": "integer" } })).unwrap();
+        let large = Bytes::from(json!(vec![1; 100_000]).to_string());
+        assert!(schema.check_briefly(&large).is_none());
+
+        // As many of the first author's as there may be, under way and waiting.
+        let _under_way = checks.places.enter(a.clone()).await;
+        let mut waiting: Vec<_> = (0..50).map(|_| Box::pin(checks.places.enter(a.clone()))).collect();
+        for one in &mut waiting {
+            assert!(one.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        let checked = checks.check(&schema, &b, large, Deadline::start()).await;
+        assert_eq!(checked, Some(Ok(())));
+    }
 }

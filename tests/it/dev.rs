@@ -95,13 +95,20 @@ async fn every_command_of_the_first_screen_works_as_it_is_printed() {
 fn a_module_that_services_refuse_is_not_published() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("bad.wasm"), wat::parse_str("(module)").unwrap()).unwrap();
+    std::fs::write(dir.path().join("text.wasm"), "(module)").unwrap();
     let mut dev = Dev::start(&[dir.path().to_str().unwrap()]);
     dev.line_with("Nothing is published yet");
     let mut told = BufReader::new(dev.child.stderr.take().unwrap()).lines();
-    let refused = told.find_map(|line| line.ok().filter(|line| line.contains("not published")));
+    let mut refused = || told.find_map(|line| line.ok().filter(|line| line.contains("not published")));
     assert_eq!(
-        refused.as_deref(),
+        refused().as_deref(),
         Some("not published: bad: the module does not export `memory`, which must be a memory")
+    );
+    assert_eq!(
+        refused().as_deref(),
+        Some(
+            "not published: text: wasm text: turn it into a binary first, with `wat2wasm` or `wasm-tools parse`"
+        )
     );
     std::fs::write(dir.path().join("good.wasm"), ECHO).unwrap();
     let published = dev.line_with("published ");

@@ -24,7 +24,19 @@ pub(super) struct Told<'a> {
     pub(super) limits: Limits,
     pub(super) reading: Reading,
     pub(super) denied: Denials,
+    pub(super) mismatch: Option<Mismatch>,
     pub(super) completion: &'a Completion,
+}
+
+/// What stands behind the reads that an online run was refused.
+const ONLINE_HINT: &str = "--allow stands for the record's allowedHosts; --allow-private-network lets it read from this machine too";
+
+/// That the output does not meet its schema.
+pub(super) struct Mismatch {
+    /// JSON Pointer of the place, as services tell it.
+    pub(super) path: String,
+    /// What is the matter, with the place.
+    pub(super) why: String,
 }
 
 /// What host calls could read.
@@ -43,6 +55,8 @@ struct Json<'a> {
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_schema_mismatch: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,6 +113,9 @@ impl Told<'_> {
         if untold > 0 {
             notes.push(format!("denied: {untold} more, some of them the same"));
         }
+        if self.denied.total > 0 && matches!(self.reading, Reading::Allowed(_)) {
+            notes.push(ONLINE_HINT.to_owned());
+        }
         let logs = &self.completion.logs;
         let lines = logs.lines.iter().map(|line| (line.level.as_str(), line.message.as_str()));
         notes.extend(guest::log_lines(lines, logs.cut));
@@ -113,6 +130,7 @@ impl Told<'_> {
             ok: result.is_ok(),
             // The sandbox hands out one JSON value.
             output: result.as_ref().ok().and_then(|output| serde_json::from_slice(output).ok()),
+            output_schema_mismatch: self.mismatch.as_ref().map(|mismatch| mismatch.path.as_str()),
             error: result.as_ref().err().map(|failed| failed.message.as_str()),
             outcome: result.as_ref().err().map(|failed| failed.outcome.as_str()),
             duration_ms: rounded_millis(*wall),
@@ -186,7 +204,13 @@ impl Told<'_> {
 
     fn warnings(&self) -> Vec<String> {
         let Ok(output) = &self.completion.result else { return Vec::new() };
-        guest::output_warnings(output)
+        let misfit = |mismatch: &Mismatch| {
+            let told = "callers are told so in `outputSchemaMismatch`; with --strict-output the run fails";
+            format!("the output does not meet its schema: {}; {told}", shown(&mismatch.why))
+        };
+        let mut warnings: Vec<String> = self.mismatch.iter().map(misfit).collect();
+        warnings.extend(guest::output_warnings(output));
+        warnings
     }
 
     /// What to do about a failure.
@@ -209,7 +233,8 @@ impl Told<'_> {
                 raise("max-memory-mb", self.limits.memory_bytes >> 20, 256, "maxMemoryMb")
             }
             Outcome::OutputInvalid => {
-                "An output is exactly one JSON value in UTF-8, within the function's memory.".to_owned()
+                "An output is exactly one JSON value in UTF-8, within the function's memory; under a strict schema, one that meets it."
+                    .to_owned()
             }
             Outcome::OutputTooLarge => {
                 "Hand out less: only an operator can raise this, to 10 MiB at most.".to_owned()
@@ -289,6 +314,7 @@ mod tests {
             },
             reading: Reading::Offline,
             denied: Denials::default(),
+            mismatch: None,
             completion,
         }
     }
@@ -354,6 +380,20 @@ mod tests {
                 "warning: clients that check the data model refuse an answer with such an output",
             ]
         );
+    }
+
+    #[test]
+    fn refusals_of_an_online_run_are_told_with_the_flags_that_decide() {
+        let completion = completion(Ok("{}"));
+        let denied = Denials { first: vec!["why".into()], total: 1 };
+        let online = Told { denied, reading: Reading::Allowed(1), ..told(&completion) };
+        assert!(
+            online.notes().ends_with(&format!("  1 entry\ndenied: why\n{ONLINE_HINT}")),
+            "{}",
+            online.notes()
+        );
+        let silent = Told { reading: Reading::Allowed(1), ..told(&completion) };
+        assert!(!silent.notes().contains(ONLINE_HINT));
     }
 
     #[test]

@@ -10,25 +10,27 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
+use serde_json::json;
 
 use self::door::{Offline, Watched};
-use self::figures::{Reading, Told};
+use self::figures::{Mismatch, Reading, Told};
 use self::online::{Online, OnlineArgs};
 use super::anatomy::Anatomy;
 use super::deploy;
 use super::describe::at_uri;
-use super::error::CliError;
+use super::error::{CliError, shown};
 use super::files;
 use super::invoke;
 use super::local::Local;
-use super::output::{self, Exit, Report};
+use super::output::{self, Exit, Report, failure};
+use super::schemas::SchemaArgs;
 use super::wasm;
 use crate::identity::Did;
-use crate::lexicon::{AtUri, Authority, FunctionMetadata, Mode};
+use crate::lexicon::{AtUri, Authority, CheckError, FunctionMetadata, Mode};
 use crate::policy::MAX_SCOPES;
 use crate::repo::blob_cid;
 use crate::sandbox::{Context, Door, Job, Limits, Owner};
-use crate::server::{MAX_HOST_BYTES, MAX_HOST_CALLS};
+use crate::server::{self, MAX_HOST_BYTES, MAX_HOST_CALLS};
 
 /// Input and output of a service whose operator raised neither.
 const MAX_PAYLOAD_BYTES: usize = 1024 * 1024;
@@ -51,6 +53,7 @@ Examples:
   at-functions run echo.wasm --input '{\"a\": 1}'
   at-functions run sum.wasm --input @numbers.json --max-duration-ms 500
   at-functions run words.wasm --mode wasi-v1 --input - < text.json
+  at-functions run words.wasm --input-schema in.json --output-schema out.json --strict-output
   at-functions run lister.wasm --online --allow at://alice.example.com/app.bsky.feed.post
 
 ",
@@ -81,7 +84,12 @@ pub(super) struct RunArgs {
     /// at://REPO/COLLECTION/RKEY. May be given many times; without it, nothing
     #[arg(long, value_name = "AT_URI", value_parser = deploy::allowed)]
     allow: Vec<String>,
-    /// Print JSON: what a service answers, and {mode, limits, denied, warnings}
+    #[command(flatten)]
+    schemas: SchemaArgs,
+    /// Let the run fail if its output does not meet its schema
+    #[arg(long, requires = "output_schema")]
+    strict_output: bool,
+    /// Print JSON: what a service answers, and {mode, compileMs, limits, denied, warnings}
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -117,6 +125,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
         return Err(CliError::setting("--input", "stdin is the wasm already: give a file"));
     }
     let input = input(&args.input).await?;
+    let [input_schema, output_schema] = args.schemas.read().await?;
     let code = files::read(&args.file, wasm::MAX_CODE_BYTES).await?;
     let anatomy = Anatomy::of(&code);
     let mode = args.mode.unwrap_or_else(|| wasm::likely_mode(&code));
@@ -127,6 +136,9 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
         false => refused(why.to_string()),
     })?;
 
+    if let Some(Err(error)) = input_schema.map(|given| given.compiled.check(&input)) {
+        return Ok(refused_input(&error, args.json));
+    }
     let local = Local::start()?;
     let cid = blob_cid(&code);
     let compiled = local
@@ -157,7 +169,15 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
         }),
         door: Arc::clone(&door) as _,
     };
-    let completion = local.run(job).await?;
+    let mut completion = local.run(job).await?;
+    let misfit = output_schema.and_then(|given| {
+        let output = completion.result.as_ref().ok()?;
+        given.compiled.check(output).err()
+    });
+    let mismatch = misfit.and_then(|error| {
+        let why = error.to_string();
+        server::misfit(&mut completion, args.strict_output, error).map(|path| Mismatch { path, why })
+    });
     let told = Told {
         mode,
         is_guessed: args.mode.is_none(),
@@ -166,6 +186,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
         limits,
         reading,
         denied: door.denied(),
+        mismatch,
         completion: &completion,
     };
     let exit = if completion.result.is_ok() { Exit::Done } else { Exit::Refused };
@@ -176,6 +197,18 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
         let text = completion.result.as_ref().map(|output| output::pretty(&String::from_utf8_lossy(output)));
         Report { text: text.unwrap_or_default().into(), notes, exit }
     })
+}
+
+/// What a service answers in place of a run.
+fn refused_input(error: &CheckError, as_json: bool) -> Report {
+    let (name, message) = (server::INVALID_INPUT, server::invalid_input_message(error));
+    let refused = Report { text: Vec::new(), notes: String::new(), exit: Exit::Refused };
+    if as_json {
+        let text = json!({"ok": false, "error": name, "message": message}).to_string();
+        return Report { text: output::pretty(&text).into(), ..refused };
+    }
+    let advice = "Nothing ran: services refuse such a call before they start the function.";
+    refused.with_notes(failure(&format!("{name}: {}", shown(&message)), Some(advice)))
 }
 
 async fn input(given: &str) -> Result<Bytes, CliError> {

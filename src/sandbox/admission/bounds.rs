@@ -14,7 +14,7 @@ use super::Refusal;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Bound {
-    /// Memories of all instances within a component.
+    /// Memories of all instances within a component, and of all its modules.
     AllMemories,
     /// Tables of all instances within a component.
     AllTables,
@@ -123,7 +123,7 @@ impl Bound {
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Bound::AllMemories => "memories in all instances",
+            Bound::AllMemories => "memories in all modules or instances",
             Bound::AllTables => "tables in all instances",
             Bound::BodyBytes => "bytes in one function",
             Bound::CanonicalFunctions => "lifted and lowered functions in all instances",
@@ -189,9 +189,13 @@ impl Tally {
             Payload::TypeSection(section) => self.types(section),
             Payload::ImportSection(section) => self.add(Bound::Imports, section.count() as usize),
             Payload::FunctionSection(section) => self.add(Bound::Functions, section.count() as usize),
-            // Of these, as many as each module may have.
+            // As many as each module may have.
             Payload::TableSection(section) => count(Bound::Tables, section),
-            Payload::MemorySection(section) => count(Bound::Memories, section),
+            Payload::MemorySection(section) => {
+                count(Bound::Memories, section)?;
+                // What each begins with is kept in a file of its own, whether or not it is ever instantiated.
+                self.add(Bound::AllMemories, section.count() as usize)
+            }
             Payload::GlobalSection(section) => self.add(Bound::Globals, section.count() as usize),
             Payload::ExportSection(section) => self.add(Bound::Exports, section.count() as usize),
             Payload::ElementSection(section) => self.elements(section),

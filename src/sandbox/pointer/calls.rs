@@ -13,10 +13,8 @@ use super::shapes::{self, Reply};
 use super::{Packed, linear};
 use crate::sandbox::admission::HOST_MODULES;
 use crate::sandbox::guest::{Guest, Stop};
+use crate::sandbox::host::MAX_REQUEST_BYTES;
 use crate::sandbox::{Denied, Failure, HostCall, LogLevel, Logs, Outcome};
-
-/// The longest request. An at-uri has up to 8 KiB; a cursor is whatever the other host made it.
-const MAX_REQUEST_BYTES: u32 = 64 * 1024;
 
 /// Links the host functions, under each name of their module.
 pub(in crate::sandbox) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
@@ -71,7 +69,7 @@ impl Request {
         let Some(request) = linear::region(bytes, pointer, length) else {
             return Err(outside(self.name, pointer, length, bytes.len()));
         };
-        if length > MAX_REQUEST_BYTES {
+        if request.len() > MAX_REQUEST_BYTES {
             return Ok(Err(format!(
                 "the request has {length} bytes; at most {MAX_REQUEST_BYTES} are allowed"
             )));

@@ -7,7 +7,6 @@ use wasmtime::Caller;
 use super::abi::{Errno, Trouble, lowered, memory, read, write};
 use super::state::{Descriptor, State, StillClock};
 use crate::sandbox::guest::Guest;
-use crate::sandbox::ticker::TICK;
 
 /// The most things that are waited for at once.
 const MAX_SUBSCRIPTIONS: u32 = 1_024;
@@ -24,9 +23,7 @@ pub(super) async fn poll_oneoff(mut caller: Caller<'_, Guest>, arguments: [u32; 
         Err(trouble) => return lowered(Err(trouble)),
     };
     if !poll.wait.is_zero() {
-        // Not less than a tick: a guest that takes one short nap after the other would keep the threads
-        // busy that wake it, on nobody's account.
-        let sleep = caller.data().host.sleep(poll.wait.max(TICK));
+        let sleep = caller.data().host.sleep(poll.wait);
         sleep.await?;
     }
     lowered(poll.finish(&mut caller))

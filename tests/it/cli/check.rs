@@ -190,8 +190,46 @@ async fn what_services_take_and_an_author_may_regret_is_warned_of() {
         assert_eq!(code, 0, "{stdout}");
         assert!(stdout.contains(warning), "{warning} in {stdout}");
     }
-    let (_, stdout, _) = run(&mut program(&["check", &path])).await;
-    assert!(!stdout.contains("warning"), "{stdout}");
+    // Of a file that no service admits, nothing is left to be warned of.
+    let huge = file(dir.path(), "huge.wasm", &vec![0; 10 * 1024 * 1024 + 1]);
+    for path in [&path, &huge] {
+        let (_, stdout, _) = run(&mut program(&["check", path])).await;
+        assert!(!stdout.contains("warning"), "{stdout}");
+    }
+}
+
+#[tokio::test]
+async fn a_schema_that_services_refuse_is_told_with_the_reason_and_exit_code_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = wasm(dir.path(), "least.wasm", &pure(""));
+    let good = file(dir.path(), "good.json", br#"{"type": "object"}"#);
+    let (code, stdout, _) =
+        run(&mut program(&["check", &path, "--input-schema", &good, "--output-schema", &good])).await;
+    assert_eq!(code, 0, "{stdout}");
+    let rows = "  inputSchema   services take it\n  outputSchema  services take it\n";
+    assert!(stdout.contains(rows), "{stdout}");
+    assert!(stdout.ends_with("\n\nservices run it as pure-v1, which it looks built for\n"), "{stdout}");
+
+    for (name, text, why) in [
+        ("text.json", "{", "not JSON: EOF while parsing an object"),
+        ("bare.json", "true", "a schema in a record is an object"),
+        ("float.json", r#"{"minimum": 0.5}"#, "/minimum: 0.5 is not a whole number"),
+        ("remote.json", r#"{"$ref": "https://a.com/s"}"#, "services would refuse it: it refers to"),
+    ] {
+        let bad = file(dir.path(), name, text.as_bytes());
+        for (flag, field) in [("--input-schema", "inputSchema"), ("--output-schema", "outputSchema")] {
+            let (code, stdout, stderr) = run(&mut program(&["check", &path, flag, &bad])).await;
+            assert_eq!((code, stderr.as_str()), (1, ""), "{stdout}");
+            let row = format!("\n  {field:<12}  no: {why}");
+            assert!(stdout.contains(&row), "{row} in {stdout}");
+            let end = format!("; they refuse a record with this {field}\n");
+            assert!(stdout.ends_with(&end), "{stdout}");
+            let (code, stdout, _) = run(&mut program(&["check", &path, flag, &bad, "--json"])).await;
+            let told: Value = serde_json::from_str(&stdout).unwrap();
+            assert_eq!((code, &told["fits"], &told[field]["ok"]), (1, &json!(true), &json!(false)));
+            assert!(told[field]["reason"].as_str().unwrap().starts_with(why), "{told}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -139,6 +139,68 @@ async fn an_output_that_typed_clients_refuse_is_warned_of() {
     }
 }
 
+/// A file with a schema.
+fn schema(dir: &Path, name: &str, schema: &Value) -> String {
+    let path = dir.join(name);
+    std::fs::write(&path, schema.to_string()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn an_input_that_does_not_meet_its_schema_is_refused_as_a_service_refuses_it() {
+    let dir = tempfile::tempdir().unwrap();
+    // It would trap.
+    let path = function(dir.path(), "unreachable");
+    let schema = schema(dir.path(), "in.json", &json!({"properties": {"a": {"type": "string"}}}));
+    let arguments = ["run", &path, "--input-schema", &schema, "--input", r#"{"a": 1}"#];
+    let (code, stdout, stderr) = run(&mut program(&arguments)).await;
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    let message = r#"the input does not meet the function's inputSchema: "/a" is not of the type string; correct the input"#;
+    let advice = "Nothing ran: services refuse such a call before they start the function.";
+    assert_eq!(stderr, format!("error: InvalidInput: {message}\n{advice}\n"));
+    let (code, stdout, stderr) = run(program(&arguments).arg("--json")).await;
+    assert_eq!((code, stderr.as_str()), (1, ""));
+    let told: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(told, json!({"ok": false, "error": "InvalidInput", "message": message}));
+
+    let arguments = ["run", &path, "--input-schema", &schema, "--input", r#"{"a": "1"}"#];
+    let (_, _, stderr) = run(&mut program(&arguments)).await;
+    assert!(stderr.starts_with("error: trap: "), "{stderr}");
+}
+
+#[tokio::test]
+async fn an_output_beside_its_schema_is_told_and_fails_a_strict_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = module_file(dir.path());
+    let of_echo = |ty: &str| json!({"properties": {"echo": {"properties": {"a": {"type": ty}}}}});
+    let wrong = schema(dir.path(), "wrong.json", &of_echo("string"));
+    let right = schema(dir.path(), "right.json", &of_echo("integer"));
+    let ran = async |more: &[&str]| {
+        let arguments = ["run", &path, "--input", r#"{"a": 1}"#];
+        let (code, stdout, stderr) = run(program(&arguments).args(more)).await;
+        let (json_code, json, _) = run(program(&arguments).args(more).arg("--json")).await;
+        assert_eq!(json_code, code);
+        (code, stdout, stderr, serde_json::from_str::<Value>(&json).unwrap())
+    };
+
+    let (code, _, stderr, told) = ran(&["--output-schema", &right, "--strict-output"]).await;
+    assert_eq!((code, told.get("outputSchemaMismatch"), &told["warnings"]), (0, None, &json!([])));
+    assert!(!stderr.contains("schema"), "{stderr}");
+
+    let (code, stdout, stderr, told) = ran(&["--output-schema", &wrong]).await;
+    let warning = r#"the output does not meet its schema: "/echo/a" is not of the type string; callers are told so in `outputSchemaMismatch`; with --strict-output the run fails"#;
+    assert_eq!((code, &told["ok"], &told["outputSchemaMismatch"]), (0, &json!(true), &json!("/echo/a")));
+    assert!(stdout.contains("\"echo\""), "{stdout}");
+    assert!(stderr.ends_with(&format!("\nwarning: {warning}\n")), "{stderr}");
+    assert_eq!(told["warnings"], json!([warning]));
+
+    let (code, stdout, stderr, told) = ran(&["--output-schema", &wrong, "--strict-output"]).await;
+    let why = r#"the output does not meet the function's outputSchema: "/echo/a" is not of the type string"#;
+    assert_eq!((code, stdout.as_str(), &told["outcome"]), (1, "", &json!("outputInvalid")));
+    assert!(stderr.starts_with(&format!("error: outputInvalid: {why}\n")), "{stderr}");
+    assert_eq!((&told["error"], told.get("output")), (&json!(why), None));
+}
+
 #[tokio::test]
 async fn what_cannot_be_run_is_told_before_anything_runs() {
     let dir = tempfile::tempdir().unwrap();
@@ -152,7 +214,8 @@ async fn what_cannot_be_run_is_told_before_anything_runs() {
     std::fs::write(&large, format!("\"{}\"", "x".repeat(1 << 20))).unwrap();
     let large = format!("@{}", large.display());
     let many: Vec<&str> = std::iter::repeat_n(["--allow", "at://a.com"], 65).flatten().collect();
-    let cases: [(Vec<&str>, &str); 13] = [
+    let schema = schema(dir.path(), "schema.json", &json!({"$ref": "https://a.com/schema"}));
+    let cases: [(Vec<&str>, &str); 16] = [
         (vec!["/nonexistent.wasm"], "cannot read /nonexistent.wasm"),
         (vec![bare], "bare.wasm: as pure-v1: the module does not export `memory`"),
         (vec![not_wasm.to_str().unwrap()], "a.wat: wasm text: turn it into a binary first"),
@@ -171,6 +234,9 @@ async fn what_cannot_be_run_is_told_before_anything_runs() {
             "write the author's DID in place of the handle",
         ),
         (vec![&path, "--allow", "https://a.com"], "this covers nothing"),
+        (vec![&path, "--input-schema", &schema], "schema.json: services would refuse it: it refers to"),
+        (vec![&path, "--output-schema", &schema], "schema.json: services would refuse it: it refers to"),
+        (vec![&path, "--strict-output"], "--output-schema"),
         ([&[path.as_str()], &many[..]].concat(), "--allow: given 65 times, a service considers 64 entries"),
     ];
     for (arguments, expected) in cases {
@@ -352,6 +418,26 @@ async fn the_function_is_told_the_caller_and_itself_as_the_flags_say() {
     let context: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(context.get("caller"), None);
     assert_eq!(context["function"], "at://did:web:author.test/at.functions.metadata/local");
+}
+
+#[tokio::test]
+async fn the_run_in_the_readme_is_what_the_program_shows() {
+    let readme = include_str!("../../../README.md");
+    let shown = readme.split("```console\n").nth(1).unwrap().split("```").next().unwrap();
+    let (command, shown) = shown.split_once('\n').unwrap();
+    assert_eq!(command, r#"$ at-functions run examples/wasi-c/textstat.wasm --input '{"text": "one two"}'"#);
+    let path = "examples/wasi-c/textstat.wasm";
+    let mut program = program(&["run", path, "--input", r#"{"text": "one two"}"#]);
+    let (code, stdout, stderr) = run(program.current_dir(env!("CARGO_MANIFEST_DIR"))).await;
+    assert_eq!(code, 0, "{stderr}");
+    // Words between runs of spaces, but for the times, which are never the same.
+    let rows = |text: &str| -> Vec<String> {
+        let is_timed =
+            |line: &&str| ["compile", "time", "cpu"].iter().any(|name| line.trim().starts_with(name));
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        text.lines().filter(|line| !is_timed(line)).map(words).collect()
+    };
+    assert_eq!(rows(shown), rows(&(stdout + &stderr)));
 }
 
 /// An example of the repository, with the mode that it is built for.

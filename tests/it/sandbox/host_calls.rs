@@ -292,6 +292,82 @@ fn an_alloc_that_misbehaves_while_the_host_waits_ends_the_run() {
 }
 
 #[test]
+fn as_many_replies_are_placed_at_once_as_there_are_slots() {
+    // Each run is in a host call of `run`, and therein in `alloc`: two stacks.
+    let harness = Harness::new(ThreadSandboxConfig { threads: 2, compile_threads: 1, slots: 4 });
+    let artifact = harness.wat_as(Mode::HostV1, &second_alloc("(loop $l (br $l)) unreachable"));
+    let limits = Limits { duration: Duration::from_millis(100), ..WIDE };
+    let runs: Vec<_> = (0..4)
+        .map(|_| {
+            let job = Job { door: Scripted::new(|_| Ok(record())), ..job(&artifact, RECORD, limits) };
+            harness.runtime.spawn(harness.sandbox.run(job, Lease::none()))
+        })
+        .collect();
+    let mut most = 0;
+    while runs.iter().any(|run| !run.is_finished()) {
+        most = most.max(harness.sandbox.load().stacks);
+        std::thread::yield_now();
+    }
+    for run in runs {
+        let completion = harness.runtime.block_on(run).unwrap().unwrap();
+        assert_eq!(completion.outcome(), Outcome::Timeout);
+    }
+    assert_eq!((most, harness.sandbox.load().stacks), (8, 0));
+}
+
+#[test]
+fn a_run_that_is_canceled_while_it_places_a_reply_leaves_nothing() {
+    let harness = Harness::new(ThreadSandboxConfig { threads: 1, compile_threads: 1, slots: 4 });
+    let artifact = harness.wat_as(Mode::HostV1, &second_alloc("(loop $l (br $l)) unreachable"));
+    let limits = Limits { duration: Duration::from_secs(60), ..WIDE };
+    let (gone, all_gone) = std::sync::mpsc::channel::<()>();
+    let runs: Vec<_> = (0..2)
+        .map(|_| {
+            let job = Job { door: Scripted::new(|_| Ok(record())), ..job(&artifact, RECORD, limits) };
+            harness.runtime.spawn(harness.sandbox.run(job, Lease::holding(gone.clone())))
+        })
+        .collect();
+    drop(gone);
+    while harness.sandbox.load().stacks < 4 {
+        std::thread::yield_now();
+    }
+    runs.iter().for_each(tokio::task::JoinHandle::abort);
+    let end = all_gone.recv_timeout(Duration::from_secs(5));
+    assert_eq!(end, Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
+    let load = harness.sandbox.load();
+    assert_eq!((load.instances, load.stacks), (0, 0));
+}
+
+#[test]
+fn a_reply_larger_than_all_memory_is_not_kept_for_the_guest() {
+    let blob = |bytes| {
+        Scripted::new(move |_| {
+            Ok(HostReply::Blob { mime_type: String::new(), bytes: Bytes::from(vec![0; bytes]) })
+        })
+    };
+    let limits = Limits { memory_bytes: MIB, ..WIDE };
+    // Wherever `alloc` says, it would not fit; and this one would keep the host waiting.
+    let spins =
+        second_alloc("(loop $l (br $l)) unreachable").replace("(call $read_record", "(call $read_blob");
+    let request = r#"{"cid":"bafk"}"#;
+    let quick = Limits { duration: Duration::from_millis(30), ..limits };
+    assert_eq!(run(&spins, request, quick, blob(1 << 20)).outcome(), Outcome::Timeout);
+    let completion = run(&spins, request, quick, blob((1 << 20) + 1));
+    let message = "the function asked for more than its 1 MiB of memory (maxMemoryMb): a host call brought 1048577 bytes";
+    assert_eq!(completion.result, Err(Failure { outcome: Outcome::MemoryExceeded, message: message.into() }));
+}
+
+#[test]
+fn a_wrong_pointer_after_a_refused_growth_is_too_much_memory() {
+    // As programs do that take what `malloc` gave without a look.
+    let text = guest("(call $read_record (memory.grow (i32.const 1000)) (local.get $length))");
+    let completion = run(&text, "{}", Limits { memory_bytes: MIB, ..WIDE }, Arc::new(NoDoor));
+    let message = "the function asked for more than its 1 MiB of memory (maxMemoryMb): `host_read_record` was given 2 bytes \
+                   at 4294967295, which is not within the 65536 bytes of memory";
+    assert_eq!(completion.result, Err(Failure { outcome: Outcome::MemoryExceeded, message: message.into() }));
+}
+
+#[test]
 fn memory_that_does_not_suffice_for_a_reply_is_told_as_such() {
     let big = || {
         Scripted::new(|_| {

@@ -101,5 +101,10 @@ fn closing_the_sandbox_ends_runs_that_wait() {
         Ok(completion) => assert_eq!(completion.outcome(), Outcome::Canceled),
         Err(lost) => assert_eq!(lost, at_functions::sandbox::Lost::Closed),
     }
-    assert_eq!(door.waiting(), 0);
+    // A turn that was under way ends a little later.
+    let began = Instant::now();
+    while door.waiting() > 0 {
+        assert!(began.elapsed() < limits.duration);
+        std::thread::yield_now();
+    }
 }

@@ -187,6 +187,10 @@ fn bounds_of_modules_hold_for_all_modules_of_a_component_together() {
     assert_eq!(too_much(&with("(core module (table 20001 funcref))")), (Bound::TableElements, 20_001));
     assert_eq!(too_much(&with("(core module (table 1 funcref) (table 1 funcref))")), (Bound::Tables, 2));
     assert_eq!(too_much(&with(&"(core module)".repeat(32))), (Bound::Modules, 33));
+    // Each image of a memory is a file, instantiated or not; the program's is one.
+    let memory = "(core module (memory 1) (data (i32.const 0) \"x\"))";
+    assert!(judge(&with(&memory.repeat(3))).is_ok());
+    assert_eq!(too_much(&with(&memory.repeat(4))), (Bound::AllMemories, 5));
     assert_eq!(too_much(&with(&"(component)".repeat(101))), (Bound::Components, 101));
 }
 

@@ -223,6 +223,31 @@ fn a_guest_learns_what_it_is() {
 }
 
 #[test]
+fn long_texts_do_not_reach_the_door() {
+    let of = |length: u32| {
+        // Pages of zeroes are as good as any text.
+        let run = format!(
+            "(drop (memory.grow (i32.const 2))) \
+             (call $read-record (i32.const 131072) (i32.const {length}) {RESULT}) {RESULT}"
+        );
+        let memory = "(memory (export \"memory\") 2)";
+        let text =
+            Program { imports: &atproto("0.2.0"), host: &[READ_RECORD], run: &run, ..Program::default() };
+        text.text().replace(memory, "(memory (export \"memory\") 4)")
+    };
+    let door = || Scripted::new(|_| Err(Denied("no".into())));
+    let fits = door();
+    let completion = run_with(&of(65_536), "{}", fits.clone());
+    assert_eq!((&failed(&completion).message[..], completion.usage.host_calls), ("no", 1));
+    assert_eq!(fits.asked(), [HostCall::ReadRecord { at_uri: "\0".repeat(65_536) }]);
+    let longer = door();
+    let completion = run_with(&of(65_537), "{}", longer.clone());
+    let message = "the request has 65537 bytes; at most 65536 are allowed".into();
+    assert_eq!(completion.result, Err(Failure { outcome: Outcome::GuestError, message }));
+    assert_eq!((longer.asked(), completion.usage.host_calls), (vec![], 0));
+}
+
+#[test]
 fn host_calls_beyond_their_number_end_the_run() {
     let limits = Limits { host_calls: 3, ..WIDE };
     let run = format!(

@@ -64,6 +64,20 @@ fn a_realloc_that_lies_is_found_out() {
 }
 
 #[test]
+fn a_realloc_that_finds_no_memory_is_told_as_such() {
+    let honest = "(local $place i32) (local $lacking i32)";
+    let refused = "(if (i32.const 1) (then (return (memory.grow (i32.const 1000)))))";
+    let text = Program { run: &fine(), ..Program::default() }.text();
+    let completion = run(
+        &text.replace(honest, &format!("{honest} {refused}")),
+        "[1]",
+        Limits { memory_bytes: MIB, ..WIDE },
+    );
+    let message = "the function asked for more than its 1 MiB of memory (maxMemoryMb): realloc return: beyond end of memory";
+    assert_eq!(completion.result, Err(Failure { outcome: Outcome::MemoryExceeded, message: message.into() }));
+}
+
+#[test]
 fn results_that_point_nowhere_are_no_output() {
     let cases = [
         ("beyond the memory", "(i32.const 0x20000)".to_owned()),

@@ -251,6 +251,20 @@ fn sleeping_is_waiting_for_the_earliest() {
 }
 
 #[test]
+fn no_sleep_is_shorter_than_a_tick() {
+    // Else the thread that wakes would do more than the guest, and on nobody's account.
+    let run = format!(
+        "(local $naps i32) (loop $again (call $block (call $sleep (i64.const 20000))) \
+           (local.set $naps (i32.add (local.get $naps) (i32.const 1))) \
+           (br_if $again (i32.lt_u (local.get $naps) (i32.const 40)))) {}",
+        digit("(i32.const 1)")
+    );
+    let completion = super::run(&program(&[SLEEP, BLOCK], &run), "{}", WIDE);
+    assert_eq!(completion.result, Ok(Bytes::from("1")));
+    assert!(completion.wall >= Duration::from_millis(40), "{:?}", completion.wall);
+}
+
+#[test]
 fn sleeping_ends_with_the_run() {
     let duration = Duration::from_millis(30);
     for nanos in [i64::MAX, -1, 60_000_000_000] {
