@@ -11,7 +11,12 @@ const SCHEMA: &[u8] = br#"{"type":"object","required":["a"],"properties":{"a":{"
 fn main() -> io::Result<()> {
     let metadata = serde_ipld_dagcbor::to_vec(&record("echo")).map_err(io::Error::other)?;
     let claims = br#"{"iss":"did:plc:ewvi7nxzyoun6zhxrhs64oiz","aud":"did:web:fn.example.com#at_functions","exp":1790000060,"iat":1790000000,"lxm":"at.functions.run","jti":"x"}"#;
-    let seeds: [(&str, &str, Vec<u8>); 11] = [
+    let seeds: [(&str, &str, Vec<u8>); 14] = [
+        (
+            "allowed_hosts",
+            "entries",
+            b"at://did:plc:ewvi7nxzyoun6zhxrhs64oiz/com.example.post\nat://Alice.example.com".to_vec(),
+        ),
         ("at_uri", "did", b"at://did:plc:ewvi7nxzyoun6zhxrhs64oiz/at.functions.metadata/echo".to_vec()),
         ("at_uri", "handle", b"at://Alice.example.com/com.example.thing/3jzfcijpj2z2a".to_vec()),
         ("car_bytes", "present", car(RKEY)),
@@ -21,8 +26,22 @@ fn main() -> io::Result<()> {
         ("jwt", "claims", [b"\x01", &claims[..]].concat()),
         ("jwt", "token-header", br##"/{"typ":"JWT","alg":"ES256K","kid":"#atproto"}"##.to_vec()),
         ("metadata", "echo", metadata),
+        (
+            "module",
+            "component",
+            [b"\x02", &include_bytes!("../../examples/component-rust/lister.wasm")[..]].concat(),
+        ),
+        ("module", "pure", [b"\0", &include_bytes!("../../examples/pure-rust/echo.wasm")[..]].concat()),
         ("schema", "object", SCHEMA.to_vec()),
-        ("schema", "tree", br##"{"anyOf":[{"type":"integer"},{"items":{"$ref":"#"}}]}"##.iter().chain(b"\n[1,[2,\"x\"]]").copied().collect()),
+        (
+            "schema",
+            "tree",
+            br##"{"anyOf":[{"type":"integer"},{"items":{"$ref":"#"}}]}"##
+                .iter()
+                .chain(b"\n[1,[2,\"x\"]]")
+                .copied()
+                .collect(),
+        ),
     ];
     for (target, name, bytes) in seeds {
         fs::create_dir_all(format!("seeds/{target}"))?;

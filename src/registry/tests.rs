@@ -62,8 +62,9 @@ impl Net {
             allow_localhost: true,
         };
         let resolver = Arc::new(Resolver::new(config, egress(&dns), clock.clone()));
-        let directory = tempfile::tempdir().unwrap().keep();
-        let revs = Arc::new(RevFloor::open(&directory.join("revs.redb")).unwrap());
+        // What is open outlives its name.
+        let directory = tempfile::tempdir().unwrap();
+        let revs = Arc::new(RevFloor::open(&directory.path().join("revs.redb")).unwrap());
         let ttl = Duration::from_secs(60);
         let registry = Registry::new(resolver, egress(&dns), revs, clock.clone(), ttl, ttl);
         Net { registry, clock, pds, inside, _server: server }

@@ -131,3 +131,29 @@ impl Door for NoDoor {
         Box::pin(async { Err(Denied("nothing can be read here".into())) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_a_reply_brings_in_counts() {
+        let listed = |length| Listed {
+            uri: "at://a".into(),
+            cid: "bafy".into(),
+            value: Bytes::from(vec![b' '; length]),
+        };
+        let cases = [
+            (HostReply::Blob { mime_type: "a/b".into(), bytes: Bytes::from_static(b"1234") }, 3 + 4),
+            (HostReply::Record { cid: "bafy".into(), value: Bytes::from_static(b"{}") }, 4 + 2),
+            (HostReply::Listing { records: Vec::new(), cursor: None }, 0),
+            (
+                HostReply::Listing { records: vec![listed(100), listed(1_000)], cursor: Some("next".into()) },
+                (6 + 4 + 100) + (6 + 4 + 1_000) + 4,
+            ),
+        ];
+        for (reply, expected) in cases {
+            assert_eq!(reply.bytes(), expected, "{reply:?}");
+        }
+    }
+}

@@ -163,7 +163,14 @@ async fn without_a_repo_listers_that_know_their_caller_list_the_callers_own() {
 
         let anonymous = world.run(&lister, input).await;
         assert_eq!(reason(&anonymous, mode), "repo: is needed, as the call is anonymous", "{name}");
-        assert_eq!(anonymous.body["logs"], Value::Null, "{name}: the log is for the author");
+
+        // Others have the same output, and no log.
+        let input = json!({ "collection": NOTES, "repo": author.did });
+        let stranger = world.run_as(&world.caller(1), &lister, input.clone()).await;
+        for others in [stranger, world.run(&lister, input).await] {
+            assert_eq!(others.output()["count"], 2, "{name}");
+            assert_eq!(others.body.get("logs"), None, "{name}: the log is for the author");
+        }
     }
 }
 

@@ -82,8 +82,9 @@ fn registry(world: &World, private_repos: bool) -> Registry {
     let config =
         ResolverConfig { plc_url: origin.clone(), handle_resolver: Some(origin), allow_localhost: true };
     let resolver = Arc::new(Resolver::new(config, egress(true), clock.clone()));
-    let directory = tempfile::tempdir().unwrap().keep();
-    let revs = Arc::new(RevFloor::open(&directory.join("revs.redb")).unwrap());
+    // What is open outlives its name.
+    let directory = tempfile::tempdir().unwrap();
+    let revs = Arc::new(RevFloor::open(&directory.path().join("revs.redb")).unwrap());
     let ttl = Duration::from_secs(60);
     Registry::new(resolver, egress(private_repos), revs, clock, ttl, ttl)
 }
@@ -369,6 +370,33 @@ async fn handles_mean_the_dids_that_they_lead_to_on_either_side() {
         ask(&door, record(format!("at://did:web:b.com/{POST}/a"))).await,
         &format!("at://did:web:b.com/{POST}/a"),
     );
+}
+
+#[tokio::test]
+async fn a_handle_that_a_covered_did_claims_counts_only_if_it_leads_there() {
+    let reader = Reader::start().await;
+    reader.post("a", json!({ "text": "hi" }));
+    reader.world.fail_with(|path| path.contains("resolveHandle").then(|| xrpc_error(400, "HandleNotFound")));
+    let answer = ask(&reader.door(Some(&["at://SELF"])), record(format!("at://author.test/{POST}/a"))).await;
+    let message = refusal(answer);
+    assert!(message.contains("author.test could not be resolved"), "{message}");
+    assert_eq!(reader.world.asked("sync.getRecord"), 0);
+}
+
+#[tokio::test]
+async fn a_run_learns_of_so_many_blobs_and_no_more() {
+    const MOST: usize = 4096;
+    let reader = Reader::start().await;
+    let mut blobs: Vec<Bytes> = (0..=MOST).map(|number| Bytes::from(format!("blob {number}"))).collect();
+    // In the order in which they are learned.
+    blobs.sort_by_key(|blob| blob_cid(blob).hash().digest().to_vec());
+    let named: Vec<String> = blobs.iter().map(|blob| blob_cid(blob).to_string()).collect();
+    let holder = json!({ "$type": POST, "named": named });
+    let uri = put(&reader.world.author, "many", &holder, blobs[MOST - 1..].to_vec());
+    let door = reader.door(Some(&["at://SELF/com.example.post/many"]));
+    value(ask(&door, record(uri)).await);
+    assert!(ask(&door, blob(&named[MOST - 1], None)).await.is_ok());
+    needs(ask(&door, blob(&named[MOST], None)).await, &format!("at://{}", reader.did()));
 }
 
 #[tokio::test]
