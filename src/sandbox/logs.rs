@@ -64,9 +64,14 @@ impl Logs {
 
     /// Adds a line, or as much of it as there is room for.
     pub(super) fn add(&mut self, level: LogLevel, message: &str) {
+        // A guest may write on and on; its lines need not be summed up each time.
+        if self.lines.len() == Logs::MAX_LINES {
+            self.cut = true;
+            return;
+        }
         let used: usize = self.lines.iter().map(|line| line.message.len()).sum();
         let room = Logs::MAX_LINE_BYTES.min(Logs::MAX_BYTES - used);
-        if self.lines.len() == Logs::MAX_LINES || (room == 0 && !message.is_empty()) {
+        if room == 0 && !message.is_empty() {
             self.cut = true;
             return;
         }
