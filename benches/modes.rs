@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use support::{CONNECTIONS, Stage, load};
 
 const ROUND: Duration = Duration::from_secs(2);
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 /// More calls than a round gets through.
 const TOKENS: usize = 50_000;
 
@@ -55,7 +55,7 @@ const COMPONENT: &str = r#"(component
             (i32.const 16)))
     (core instance $i (instantiate $m))
     (func (export "run") (param "input-json" string) (result (result string (error string)))
-        (canon lift (core func $i "run") (memory $i "memory") (realloc (func $i "realloc")))))"#;
+        (canon lift (core func $i "run") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#;
 
 /// One line of the table.
 struct Line {
