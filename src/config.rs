@@ -38,6 +38,9 @@ const RECORD_TTL: Duration = Duration::from_secs(30);
 /// How long code runs on after its author's PDS stopped giving it out, at most.
 const CODE_TTL: Duration = Duration::from_secs(3600);
 
+/// Worker processes for each core. Most of them wait most of the time.
+const WORKERS_PER_CORE: usize = 16;
+
 const MIB: u64 = 1024 * 1024;
 
 /// The settings as they are given, each one or not at all. The same names serve clap (kebab-case,
@@ -75,10 +78,10 @@ pub struct Settings {
     /// Allow private addresses and plain http for outgoing requests: for development and tests only
     #[arg(long, env = "AT_FUNCTIONS_ALLOW_PRIVATE_NETWORK", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub allow_private_network: Option<bool>,
-    /// Where guests run: in threads of this process [default: thread]. Sealed worker processes are not in this version
+    /// Where guests run: in threads of this process, or in sealed worker processes (Linux) [default: thread]
     #[arg(long, env = "AT_FUNCTIONS_ISOLATION", value_name = "WALL")]
     pub isolation: Option<Isolation>,
-    /// Worker processes at most. Has no effect with `--isolation thread`
+    /// Worker processes at most [default: 16 a core]. Has no effect with `--isolation thread`
     #[arg(long, env = "AT_FUNCTIONS_MAX_WORKERS", value_name = "N")]
     pub max_workers: Option<u32>,
     /// Threads that run guests [default: one a core]
@@ -174,6 +177,10 @@ pub struct Config {
     pub undeclared_reads: UndeclaredReads,
     /// Whether outgoing requests may reach private addresses and use plain http.
     pub allow_private_network: bool,
+    /// Where guests run.
+    pub isolation: Isolation,
+    /// Worker processes at most, where there are any.
+    pub max_workers: usize,
     /// Threads that run guests.
     pub guest_threads: usize,
     /// Bytes that all running guests together may reserve.
@@ -226,13 +233,6 @@ impl Config {
                     .into(),
             )
         })?;
-        if settings.isolation == Some(Isolation::Process) {
-            return Err(ConfigError(
-                "--isolation process is not offered by this version; use --isolation thread, and read \
-                 SECURITY.md on what that leaves unprotected"
-                    .into(),
-            ));
-        }
         let hostname = Hostname::parse(&hostname)
             .map_err(|error| ConfigError(format!("--hostname {hostname}: {error}")))?;
         let service_id = match settings.service_id {
@@ -248,6 +248,8 @@ impl Config {
         let artifact_cache_mb = settings.artifact_cache.unwrap_or(1024);
         let max_duration_ms = settings.max_duration_ms.unwrap_or(5000);
         in_range("--guest-threads", settings.guest_threads.unwrap_or(cores) as u64, 1, 1024)?;
+        let max_workers = settings.max_workers.map_or(WORKERS_PER_CORE * cores, |most| most as usize);
+        in_range("--max-workers", max_workers as u64, 1, 4096)?;
         in_range("--max-payload-mb", max_payload_mb, 1, 10)?;
         in_range("--max-memory-mb", max_memory_mb.into(), 1, 256)?;
         in_range("--max-duration-ms", max_duration_ms.into(), 1, 5000)?;
@@ -272,6 +274,8 @@ impl Config {
             anonymous: settings.anonymous.unwrap_or_default(),
             undeclared_reads: settings.undeclared_reads.unwrap_or_default(),
             allow_private_network: settings.allow_private_network.unwrap_or(false),
+            isolation: settings.isolation.unwrap_or_default(),
+            max_workers,
             guest_threads: settings.guest_threads.unwrap_or(cores),
             memory_budget_bytes: memory_budget_mb * MIB,
             artifact_cache_bytes: artifact_cache_mb * MIB,
@@ -305,10 +309,10 @@ impl Settings {
         }
     }
 
-    /// The settings that were given but do nothing in this version, to be told at the start.
-    pub fn without_effect(&self) -> Vec<&'static str> {
+    /// The settings that were given but do nothing with this isolation, to be told at the start.
+    pub fn without_effect(&self, isolation: Isolation) -> Vec<&'static str> {
         let given = [(
-            self.max_workers.is_some(),
+            self.max_workers.is_some() && isolation == Isolation::Thread,
             "--max-workers (there are no worker processes with --isolation thread)",
         )];
         given.into_iter().filter(|(given, _)| *given).map(|(_, name)| name).collect()
@@ -404,7 +408,7 @@ mod tests {
             (Settings { max_memory_mb: Some(0), ..named("a.example.com") }, "--max-memory-mb"),
             (Settings { max_duration_ms: Some(5001), ..named("a.example.com") }, "--max-duration-ms"),
             (Settings { memory_budget: Some(255), ..named("a.example.com") }, "--memory-budget"),
-            (Settings { isolation: Some(Isolation::Process), ..named("a.example.com") }, "--isolation"),
+            (Settings { max_workers: Some(0), ..named("a.example.com") }, "--max-workers"),
             (Settings { plc_url: Url::parse("ftp://plc").ok(), ..named("a.example.com") }, "--plc-url"),
         ];
         for (settings, name) in cases {

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    at_functions::cli::main()
+    // Workers have nothing of what follows, not even a second thread.
+    at_functions::workers::process::main_of_worker().unwrap_or_else(at_functions::cli::main)
 }

@@ -63,6 +63,12 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     );
     describe_gauge!("at_functions_artifact_disk_bytes", "What compiled modules take on disk");
     describe_gauge!("at_functions_memory_reserved_bytes", "Memory reserved by running guests");
+    describe_gauge!("at_functions_workers", "Worker processes");
+    describe_gauge!("at_functions_workers_shared", "Worker processes that have had runs of several authors");
+    describe_counter!(
+        "at_functions_worker_deaths_total",
+        "Worker processes that ended without being told to"
+    );
     Ok(handle)
 }
 
@@ -97,6 +103,9 @@ pub fn record_workers(stats: &Stats) {
     }
     gauge!("at_functions_artifact_disk_bytes").set(stats.store.bytes as f64);
     gauge!("at_functions_memory_reserved_bytes").set(stats.memory_reserved_bytes as f64);
+    gauge!("at_functions_workers").set(stats.sandbox.workers as f64);
+    gauge!("at_functions_workers_shared").set(stats.sandbox.shared_workers as f64);
+    counter!("at_functions_worker_deaths_total").absolute(stats.sandbox.worker_deaths);
 }
 
 #[cfg(test)]

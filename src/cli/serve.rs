@@ -7,7 +7,7 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::Clock;
-use crate::config::{Config, Settings};
+use crate::config::{Config, Isolation, Settings};
 use crate::server::{self, Admin, Listener, Service};
 use crate::telemetry;
 
@@ -39,16 +39,19 @@ pub(super) struct ServeArgs {
 
 /// Serves until a signal, then drains.
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
-    let without_effect = args.settings.without_effect();
+    let flags = args.settings.clone();
     let config = Config::load(args.settings, args.config.as_deref())?;
     telemetry::start_logs(config.log_format, &config.log).map_err(anyhow::Error::msg)?;
-    for setting in without_effect {
+    for setting in flags.without_effect(config.isolation) {
         tracing::warn!("without effect: {setting}");
     }
-    tracing::warn!(
-        "guests run in threads of this process (isolation thread): a flaw in the WebAssembly engine would \
-         reach the service's key and network; see SECURITY.md"
-    );
+    match config.isolation {
+        Isolation::Thread => tracing::warn!(
+            "guests run in threads of this process (isolation thread): a flaw in the WebAssembly engine would \
+             reach the service's key and network; see SECURITY.md"
+        ),
+        Isolation::Process => shut_out_debuggers(),
+    }
     if config.allow_private_network {
         tracing::warn!(
             "private addresses and plain http are allowed for outgoing requests: for development only"
@@ -58,7 +61,8 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let stop = stop_signal()?;
     let public = Listener::bind("--listen", config.listen).await?;
     let admin = Listener::bind("--admin-listen", config.admin_listen).await?;
-    let service = Service::start(&config, Clock::system())?;
+    let sandbox = server::sandbox(&config).await?;
+    let service = Service::start_with(&config, Clock::system(), sandbox)?;
     tracing::info!(
         service = format!("{}#{}", config.hostname.did(), config.service_id),
         listen = public.address().to_string(),
@@ -72,6 +76,14 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     admin.abort();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Keeps other processes of this user, workers among them, out of this one's memory.
+fn shut_out_debuggers() {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "other processes of this user may read the memory of this one");
+    }
 }
 
 /// Resolves at the first SIGTERM or SIGINT. A second one ends the process at once.

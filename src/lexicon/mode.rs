@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The modes that exist; the ABI of each is in `docs/functions.md`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Mode {
     /// A core module without imports: JSON in, JSON out.
     PureV1,

@@ -23,7 +23,7 @@ impl Artifact {
     }
 
     /// What the sandbox compiled, if it is of this sandbox's type.
-    pub(super) fn compiled<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+    pub(crate) fn compiled<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
         Arc::clone(&self.compiled).downcast().ok()
     }
 }

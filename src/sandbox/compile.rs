@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
 use wasmtime::component::Component;
-use wasmtime::{Engine, Module};
+use wasmtime::{Engine, Module, Precompiled};
 
 use super::admission::{self, Refusal};
 use super::program::{Linkers, Program};
@@ -107,6 +107,16 @@ fn not_compiled(error: wasmtime::Error) -> CompileError {
         return CompileError::Lost;
     }
     CompileError::Refused(Refusal::Compiler { reason: error.root_cause().to_string() })
+}
+
+/// Whether compiled code has the form that the engine gives it for its mode. Reads no more than the
+/// file's headers: what is in it is for the engine, where it can do no harm.
+pub(crate) fn looks_whole(compiled: &Compiled) -> bool {
+    match Engine::detect_precompiled(compiled.code()) {
+        Some(Precompiled::Module) => !compiled.mode().is_component(),
+        Some(Precompiled::Component) => compiled.mode().is_component(),
+        None => false,
+    }
 }
 
 /// A number that differs where compiled code does not fit: another version or another setting of the

@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
-use super::BoxFuture;
+use super::{BoxFuture, payload};
 
 /// Where a guest's host calls go: the capability object that the service holds for one run.
 pub trait Door: Send + Sync + 'static {
@@ -18,8 +19,11 @@ pub trait Door: Send + Sync + 'static {
     fn call(&self, call: HostCall, time_left: Duration) -> BoxFuture<'static, Result<HostReply, Denied>>;
 }
 
+/// The most records of one page.
+pub(crate) const MAX_PAGE: u32 = 100;
+
 /// What a guest may ask for. Nothing in it has been checked but its length.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostCall {
     /// A page of a collection.
     ListCollection {
@@ -65,13 +69,14 @@ impl HostCall {
 }
 
 /// What a guest is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostReply {
     /// A blob.
     Blob {
         /// What the repo's host says it is.
         mime_type: String,
         /// Bytes that hash to the CID.
+        #[serde(with = "payload")]
         bytes: Bytes,
     },
     /// A page of a collection, as the repo's host gave it: not proved.
@@ -86,13 +91,14 @@ pub enum HostReply {
         /// Its CID.
         cid: String,
         /// Its value as atproto JSON.
+        #[serde(with = "payload")]
         value: Bytes,
     },
 }
 
 impl HostReply {
     /// About how many bytes it brings into the guest.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         let bytes = match self {
             HostReply::Blob { mime_type, bytes } => mime_type.len() + bytes.len(),
             HostReply::Listing { records, cursor } => {
@@ -106,19 +112,20 @@ impl HostReply {
 }
 
 /// One record of a page.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
     /// Its at-uri.
     pub uri: String,
     /// Its CID, as the host says.
     pub cid: String,
     /// Its value as atproto JSON, as the host says.
+    #[serde(with = "payload")]
     pub value: Bytes,
 }
 
 /// Why a guest does not get what it asked for; the run goes on. The text is for the guest and its
 /// author: what happened, and what would allow it. It holds nothing of the host's.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{0}")]
 pub struct Denied(pub String);
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::{Artifact, Door};
 
@@ -27,7 +28,7 @@ pub struct Job {
 }
 
 /// What a run is, for guests that ask.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Context {
     /// The caller's DID, if a signature proved it; none if the call is anonymous.
     pub caller: Option<String>,
@@ -40,7 +41,7 @@ pub struct Context {
 }
 
 /// What one run may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// All memories and tables together, from before the instance exists.
     pub memory_bytes: u64,

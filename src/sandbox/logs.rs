@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
 /// How much a line matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogLevel {
     /// Of interest while the function is written.
     Debug,
@@ -37,7 +40,7 @@ impl fmt::Display for LogLevel {
 }
 
 /// One line of a guest's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
     /// How much it matters.
     pub level: LogLevel,
@@ -46,9 +49,10 @@ pub struct LogLine {
 }
 
 /// The lines of one run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Logs {
     /// The lines, in the guest's order.
+    #[serde(deserialize_with = "few_lines")]
     pub lines: Vec<LogLine>,
     /// Whether there was more than there is room for.
     pub cut: bool,
@@ -63,7 +67,7 @@ impl Logs {
     pub const MAX_BYTES: usize = 64 * 1024;
 
     /// Adds a line, or as much of it as there is room for.
-    pub(super) fn add(&mut self, level: LogLevel, message: &str) {
+    pub(crate) fn add(&mut self, level: LogLevel, message: &str) {
         // A guest may write on and on; its lines need not be summed up each time.
         if self.lines.len() == Logs::MAX_LINES {
             self.cut = true;
@@ -79,6 +83,32 @@ impl Logs {
         self.cut |= kept.len() < message.len();
         self.lines.push(LogLine { level, message: kept.to_owned() });
     }
+}
+
+/// Reads as many lines as there may be; more are an error before there is memory for them.
+fn few_lines<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<LogLine>, D::Error> {
+    struct Few;
+
+    impl<'de> Visitor<'de> for Few {
+        type Value = Vec<LogLine>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {} lines", Logs::MAX_LINES)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut lines: A) -> Result<Vec<LogLine>, A::Error> {
+            let mut few = Vec::new();
+            while let Some(line) = lines.next_element()? {
+                if few.len() == Logs::MAX_LINES {
+                    return Err(Error::invalid_length(few.len() + 1, &self));
+                }
+                few.push(line);
+            }
+            Ok(few)
+        }
+    }
+
+    deserializer.deserialize_seq(Few)
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@
 //! of this process ([`ThreadSandbox`]) or behind a wall of their own.
 //!
 //! The way of a run through the files: `admission` judged the module before it was compiled
-//! (`compile`) and loaded (`deserialize`) as an `artifact`; `executor` gives the run its turns on threads of its own, which `ticker` cuts
+//! (`compile`) and loaded (`deserialize`) as an `artifact`; `executor` gives the run its turns on
+//! threads of its own, which `ticker` cuts
 //! into slices and `stopwatch` times; `program` speaks the ABI of its mode while `meter` counts its
 //! memory; what it asks of its `host` goes through the `door`; `json` checks what came out.
 
@@ -36,6 +37,7 @@ mod linear;
 mod logs;
 mod meter;
 mod outcome;
+pub(crate) mod payload;
 mod pointer;
 mod program;
 mod stopwatch;
@@ -53,11 +55,25 @@ pub use logs::{LogLevel, LogLine, Logs};
 pub use outcome::{Completion, Failure, Outcome, Usage};
 pub use thread::{ThreadSandbox, ThreadSandboxConfig};
 
+pub(crate) use compile::{Compiler, MAX_COMPILED_BYTES, looks_whole};
+pub(crate) use door::MAX_PAGE;
+pub(crate) use thread::{Running, compiling_thread};
+
 /// Judges a module by the rules of its mode, as [`Sandbox::compile`] does before it compiles. What
 /// passes here is refused later only for what the compiler makes of it. Takes time in proportion to the
 /// module's length.
 pub fn judge(mode: Mode, code: &[u8]) -> Result<Admitted, Refusal> {
     admission::admit(mode, code)
+}
+
+/// What [`Sandbox::fingerprint`] is of every sandbox on this machine.
+pub(crate) fn compiler_fingerprint() -> Result<u64, StartError> {
+    Ok(compile::fingerprint(&engine::for_compiling()?))
+}
+
+/// Whether `output` is exactly one JSON value, with nothing around it.
+pub(crate) fn is_one_value(output: &[u8]) -> bool {
+    json::one_value(output).is_ok_and(|value| value.len() == output.len())
 }
 
 /// The mode that a file was most likely built for, by its imports and exports, whether or not it would
@@ -111,6 +127,12 @@ pub struct Load {
     pub compiling: usize,
     /// Bytes of ended guests' memories that are kept, zeroed, for the next ones.
     pub kept_bytes: usize,
+    /// Worker processes.
+    pub workers: usize,
+    /// Those of them that have had runs of more than one author.
+    pub shared_workers: usize,
+    /// Worker processes that ended without being told to.
+    pub worker_deaths: u64,
 }
 
 /// Why there is no artifact.
@@ -154,6 +176,12 @@ pub enum Lost {
     /// log.
     #[error("the sandbox failed: {0}")]
     Internal(String),
+    /// The worker process that had the run is gone, by its own fault or by that of another run in it.
+    #[error("the worker process is gone")]
+    Worker,
+    /// The function ended its worker process again and again, each time alone in it.
+    #[error("the function is refused for ten minutes: it has crashed its sandbox three times")]
+    Quarantined,
     /// More runs at once than [`Sandbox::max_runs`] allows.
     #[error("no slot is free")]
     NoSlot,
@@ -163,8 +191,8 @@ impl Lost {
     /// Whether the guest may have begun before it was lost.
     pub fn may_have_run(&self) -> bool {
         match self {
-            Lost::Closed | Lost::Internal(_) => true,
-            Lost::ForeignArtifact | Lost::NoSlot => false,
+            Lost::Closed | Lost::Internal(_) | Lost::Worker => true,
+            Lost::ForeignArtifact | Lost::NoSlot | Lost::Quarantined => false,
         }
     }
 }

@@ -4,12 +4,14 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::Logs;
+use super::payload::result as result_payload;
 
 /// How a run ended. The one source of the answer's `outcome`, the metric's label, the audit field and
 /// the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Outcome {
     /// The caller went away, or the service is stopping.
     Canceled,
@@ -68,10 +70,11 @@ impl fmt::Display for Outcome {
 }
 
 /// A run that ended, well or badly.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completion {
     /// The guest's output, exactly one JSON value without whitespace around it, byte for byte as the
     /// guest wrote it; or how it failed.
+    #[serde(with = "result_payload")]
     pub result: Result<Bytes, Failure>,
     /// Time from the guest's first step to its output in our hands, without the time in which it was
     /// ready but not on a processor. This is what `maxDurationMs` bounds.
@@ -93,7 +96,7 @@ impl Completion {
 }
 
 /// How a run failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The kind of failure; never [`Outcome::Ok`].
     pub outcome: Outcome,
@@ -109,7 +112,7 @@ impl Failure {
 }
 
 /// What a run cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Processor time, by the clock of the threads that ran the guest.
     pub cpu: Duration,

@@ -5,8 +5,9 @@
 //! done. Callers are not held up by that, only other modules are.
 
 use std::any::Any;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
@@ -34,7 +35,7 @@ const COMPILES_WAITING: usize = 64;
 pub struct ThreadSandboxConfig {
     /// Threads that run guests.
     pub threads: usize,
-    /// Threads that compile.
+    /// Threads that compile. Without any, nothing is compiled.
     pub compile_threads: usize,
     /// Runs that may exist at once; each reserves 16 GiB of address space.
     pub slots: usize,
@@ -55,7 +56,7 @@ pub struct ThreadSandbox {
     slots: usize,
     executor: Executor,
     alarms: Alarms,
-    compiles: mpsc::SyncSender<Compile>,
+    compiles: Option<mpsc::SyncSender<Compile>>,
     compiling: Arc<AtomicUsize>,
     running: Arc<AtomicUsize>,
     /// Dropped with the sandbox, which tells those who wait for runs.
@@ -75,33 +76,73 @@ impl ThreadSandbox {
         let engine::Pooled { engine, slots } = engine::build(config.slots)?;
         let linkers = Linkers::new(&engine).map_err(|error| StartError::Linking(error.to_string()))?;
         let executor = Executor::start(&engine, config.threads)?;
-        let (compiles, queue) = mpsc::sync_channel(COMPILES_WAITING);
-        let queue = Arc::new(Mutex::new(queue));
-        let compiler = Arc::new(Compiler::new()?);
-        for number in 0..config.compile_threads.max(1) {
-            let (compiler, queue) = (Arc::clone(&compiler), Arc::clone(&queue));
-            thread::Builder::new()
-                .name(format!("compile-{number}"))
-                // Cranelift recurses on some inputs.
-                .stack_size(16 * 1024 * 1024)
-                .spawn(move || compile_all(&compiler, &queue))?;
-        }
+        let compiles = match config.compile_threads {
+            0 => None,
+            threads => Some(start_compilers(threads)?),
+        };
         let alarms = Alarms::start()?;
         let (compiling, running, open) = (Arc::default(), Arc::default(), watch::Sender::new(()));
         Ok(ThreadSandbox { engine, linkers, slots, executor, alarms, compiles, compiling, running, open })
     }
 }
 
+impl ThreadSandbox {
+    /// Runs a guest to its end, and then calls `done` on whatever thread that is; drops it uncalled if
+    /// the run panics or the sandbox is closed ([`without_answer`]). Dropping what this returns stops
+    /// the guest.
+    pub(crate) fn begin(
+        &self,
+        job: Job,
+        lease: Lease,
+        done: impl FnOnce(Result<Completion, Lost>) + Send + 'static,
+    ) -> Running {
+        let Some(loaded) = job.artifact.compiled::<Loaded>() else {
+            drop(lease);
+            done(Err(Lost::ForeignArtifact));
+            return Running(None);
+        };
+        if let Some(completion) = too_large_to_start(&loaded, &job) {
+            drop(lease);
+            done(Ok(completion));
+            return Running(None);
+        }
+        let control = Arc::new(Control::new(job.limits.duration, self.executor.closing()));
+        let guest = {
+            let (engine, alarms, control) = (self.engine.clone(), self.alarms.clone(), Arc::clone(&control));
+            let (running, slots) = (Arc::clone(&self.running), self.slots);
+            async move {
+                // The pool has room for this many runs of any mode, and more of those made of little.
+                let slot = Counted::below(slots, &running);
+                let result = match slot {
+                    Some(_) => run(&engine, alarms, &loaded, job, &control).await,
+                    None => Err(Lost::NoSlot),
+                };
+                // In this order, so that whoever waits for the lease finds room.
+                drop(slot);
+                drop(lease);
+                done(result);
+            }
+        };
+        Running(Some(self.executor.spawn(Box::pin(guest), control)))
+    }
+}
+
+/// Why a run had no answer at all.
+pub(crate) fn without_answer(closing: &AtomicBool) -> Lost {
+    if closing.load(Ordering::SeqCst) { Lost::Closed } else { Lost::Internal("the run panicked".into()) }
+}
+
 impl Sandbox for ThreadSandbox {
     fn compile(&self, mode: Mode, code: Bytes) -> BoxFuture<'static, Result<Compiled, CompileError>> {
         let (answer, answered) = oneshot::channel();
         let counted = Counted::new(&self.compiling);
-        let queued = self.compiles.try_send(Compile { mode, code, answer, _counted: counted });
+        let compile = Compile { mode, code, answer, _counted: counted };
+        let queued = self.compiles.as_ref().map(|compiles| compiles.try_send(compile));
         Box::pin(async move {
             match queued {
-                Ok(()) => answered.await.unwrap_or(Err(CompileError::Lost)),
-                Err(mpsc::TrySendError::Full(_)) => Err(CompileError::Busy),
-                Err(mpsc::TrySendError::Disconnected(_)) => Err(CompileError::Lost),
+                Some(Ok(())) => answered.await.unwrap_or(Err(CompileError::Lost)),
+                Some(Err(mpsc::TrySendError::Full(_))) => Err(CompileError::Busy),
+                Some(Err(mpsc::TrySendError::Disconnected(_))) | None => Err(CompileError::Lost),
             }
         })
     }
@@ -116,32 +157,12 @@ impl Sandbox for ThreadSandbox {
     }
 
     fn run(&self, job: Job, lease: Lease) -> BoxFuture<'static, Result<Completion, Lost>> {
-        let Some(loaded) = job.artifact.compiled::<Loaded>() else {
-            return Box::pin(async { Err(Lost::ForeignArtifact) });
-        };
-        if let Some(completion) = too_large_to_start(&loaded, &job) {
-            return Box::pin(async { Ok(completion) });
-        }
-        let control = Arc::new(Control::new(job.limits.duration, self.executor.closing()));
         let (answer, answered) = oneshot::channel();
-        let guest = {
-            let (engine, alarms, control) = (self.engine.clone(), self.alarms.clone(), Arc::clone(&control));
-            let (running, slots) = (Arc::clone(&self.running), self.slots);
-            async move {
-                // The pool has room for this many runs of any mode, and more of those made of little.
-                let slot = Counted::below(slots, &running);
-                let result = match slot {
-                    Some(_) => run(&engine, alarms, &loaded, job, &control).await,
-                    None => Err(Lost::NoSlot),
-                };
-                // In this order, so that whoever waits for the lease finds room.
-                drop(slot);
-                drop(lease);
-                // If nobody waits any more, nobody needs it.
-                let _ = answer.send(result);
-            }
-        };
-        let running = Running(Some(self.executor.spawn(Box::pin(guest), Arc::clone(&control))));
+        let running = self.begin(job, lease, move |result| {
+            // If nobody waits any more, nobody needs it.
+            let _ = answer.send(result);
+        });
+        let closing = self.executor.closing();
         let mut open = self.open.subscribe();
         Box::pin(async move {
             let result = tokio::select! {
@@ -153,13 +174,7 @@ impl Sandbox for ThreadSandbox {
             };
             running.has_ended();
             // A run that was dropped without an answer panicked, unless all are being stopped.
-            result.unwrap_or_else(|_| {
-                Err(if control.is_canceled() {
-                    Lost::Closed
-                } else {
-                    Lost::Internal("the run panicked".into())
-                })
-            })
+            result.unwrap_or_else(|_| Err(without_answer(&closing)))
         })
     }
 
@@ -184,10 +199,11 @@ impl Sandbox for ThreadSandbox {
 }
 
 /// Cancels a run when nobody waits for it any more. Empty once it has ended.
-struct Running(Option<Handle>);
+pub(crate) struct Running(Option<Handle>);
 
 impl Running {
-    fn has_ended(mut self) {
+    /// Lets it go without canceling anything.
+    pub(crate) fn has_ended(mut self) {
         self.0 = None;
     }
 }
@@ -258,6 +274,25 @@ fn finish(ended: Result<Output, Ended>, control: &Control) -> Result<Result<Outp
         Err(Ended::Failed(failure)) => Ok(Err(failure)),
         Err(Ended::Lost(lost)) => Err(lost),
     }
+}
+
+fn start_compilers(threads: usize) -> Result<mpsc::SyncSender<Compile>, StartError> {
+    let (compiles, queue) = mpsc::sync_channel(COMPILES_WAITING);
+    let queue = Arc::new(Mutex::new(queue));
+    let compiler = Arc::new(Compiler::new()?);
+    for number in 0..threads {
+        let (compiler, queue) = (Arc::clone(&compiler), Arc::clone(&queue));
+        compiling_thread(format!("compile-{number}"), move || compile_all(&compiler, &queue))?;
+    }
+    Ok(compiles)
+}
+
+/// A thread that has room for a compiler: Cranelift recurses on some inputs.
+pub(crate) fn compiling_thread<T: Send + 'static>(
+    name: String,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<thread::JoinHandle<T>> {
+    thread::Builder::new().name(name).stack_size(16 * 1024 * 1024).spawn(work)
 }
 
 fn compile_all(compiler: &Compiler, queue: &Mutex<mpsc::Receiver<Compile>>) {

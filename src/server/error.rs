@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::auth::AuthError;
 use crate::policy::Refusal;
 use crate::registry::RegistryError;
+use crate::sandbox::Lost;
 use crate::workers::{NotRun, PrepareError};
 
 use super::request_id::RequestId;
@@ -142,6 +143,9 @@ impl From<NotRun> for XrpcError {
             NotRun::Unfinished { retry_after } => {
                 XrpcError { may_have_run: true, ..XrpcError::overloaded(error.to_string(), retry_after) }
             }
+            NotRun::Lost(lost @ Lost::Quarantined) => {
+                XrpcError::overloaded(lost.to_string(), Duration::from_secs(600))
+            }
             NotRun::Lost(lost) => {
                 tracing::error!(%lost, "a run has no outcome");
                 XrpcError {
@@ -156,7 +160,6 @@ impl From<NotRun> for XrpcError {
 #[cfg(test)]
 mod tests {
     use crate::auth::{Holder, IssuerFault, Malformed, SignatureFault, Trouble};
-    use crate::sandbox::Lost;
 
     use super::*;
 

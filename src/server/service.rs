@@ -14,9 +14,10 @@ use crate::identity::{Resolver, ResolverConfig, service_document, service_key};
 use crate::policy::Policy;
 use crate::registry::Registry;
 use crate::repo::RevFloor;
-use crate::sandbox::{ThreadSandbox, ThreadSandboxConfig};
+use crate::sandbox::Sandbox;
 use crate::workers::{Stats, Store, StoreConfig, Workers, WorkersConfig};
 
+use super::isolation;
 use super::issuers::ResolvedIssuers;
 use super::schemas::Checks;
 
@@ -36,9 +37,18 @@ pub struct Service {
 }
 
 impl Service {
-    /// Puts the service together: opens its data directory, makes or loads its key, starts the
-    /// threads that run guests. Nothing listens yet.
+    /// Puts the service together, with guests in threads of this process.
     pub fn start(config: &Config, clock: Clock) -> Result<Arc<Service>, StartError> {
+        Service::start_with(config, clock, isolation::threads(config)?)
+    }
+
+    /// Puts the service together: opens its data directory, makes or loads its key. Guests run in
+    /// `sandbox`. Nothing listens yet.
+    pub fn start_with(
+        config: &Config,
+        clock: Clock,
+        sandbox: Arc<dyn Sandbox>,
+    ) -> Result<Arc<Service>, StartError> {
         let key = service_key::load_or_create(&config.data_dir).map_err(StartError::of)?;
         let revs = RevFloor::open(&config.data_dir.join("revs.redb")).map_err(StartError::of)?;
         // Two ways out, so that what authors' hosts do to the one (their queues, their wish to be left
@@ -64,14 +74,9 @@ impl Service {
             Arc::new(ResolvedIssuers(Arc::clone(&resolver))),
             clock.clone(),
         );
-        let sandbox = ThreadSandbox::start(ThreadSandboxConfig {
-            threads: config.guest_threads,
-            ..ThreadSandboxConfig::default()
-        })
-        .map_err(StartError::of)?;
         let workers = Workers::start(
             WorkersConfig { memory_budget_bytes: config.memory_budget_bytes, ..WorkersConfig::default() },
-            Arc::new(sandbox),
+            sandbox,
             artifact_store(config, clock.clone()),
         );
         Ok(Arc::new(Service {

@@ -118,6 +118,9 @@ pub enum Refusal {
         /// Its length.
         bytes: usize,
     },
+    /// The compiler took more processor time than a module may cost.
+    #[error("the module takes too long to compile")]
+    TooSlow,
     /// More of something than a module may have.
     #[error("the module has {found} {bound}; at most {} are allowed", bound.limit())]
     TooMuch {

@@ -14,7 +14,7 @@ fn seven() -> String {
 
 #[test]
 fn short_runs_end_soon_beside_many_that_never_end() {
-    let harness = Harness::new(ThreadSandboxConfig { threads: 2, compile_threads: 1, slots: 32 });
+    let harness = harness(2, 32);
     let short = harness.wat(&seven());
     let spinner = harness.wat(&module("(loop $forever (br $forever)) unreachable"));
     let limits = Limits { duration: Duration::from_secs(60), ..WIDE };
@@ -42,7 +42,7 @@ fn short_runs_end_soon_beside_many_that_never_end() {
 
 #[test]
 fn a_flood_of_short_runs_does_not_stop_a_long_one() {
-    let harness = Harness::new(ThreadSandboxConfig { threads: 1, compile_threads: 1, slots: 32 });
+    let harness = harness(1, 32);
     let short = harness.wat(&seven());
     // Counts far enough to need several turns.
     let long = harness.wat(&module(&format!(
@@ -70,7 +70,7 @@ fn a_flood_of_short_runs_does_not_stop_a_long_one() {
 
 #[test]
 fn every_slot_is_free_again_after_runs_of_every_kind() {
-    let harness = Harness::new(ThreadSandboxConfig { threads: 2, compile_threads: 1, slots: 8 });
+    let harness = harness(2, 8);
     let page = "(memory (export \"memory\") 1)";
     let kinds = [
         (seven(), Outcome::Ok),
@@ -114,7 +114,7 @@ fn every_slot_is_free_again_after_runs_of_every_kind() {
 
 #[test]
 fn one_run_more_than_there_are_slots_is_lost_and_not_a_failure_of_the_guest() {
-    let harness = Harness::new(ThreadSandboxConfig { threads: 1, compile_threads: 1, slots: 4 });
+    let harness = harness(1, 4);
     let spinner = harness.wat(&module("(loop $forever (br $forever)) unreachable"));
     let limits = Limits { duration: Duration::from_secs(60), ..WIDE };
     let spinners: Vec<_> = (0..4)

@@ -294,7 +294,7 @@ fn an_alloc_that_misbehaves_while_the_host_waits_ends_the_run() {
 #[test]
 fn as_many_replies_are_placed_at_once_as_there_are_slots() {
     // Each run is in a host call of `run`, and therein in `alloc`: two stacks.
-    let harness = Harness::new(ThreadSandboxConfig { threads: 2, compile_threads: 1, slots: 4 });
+    let harness = harness(2, 4);
     let artifact = harness.wat_as(Mode::HostV1, &second_alloc("(loop $l (br $l)) unreachable"));
     let limits = Limits { duration: Duration::from_millis(100), ..WIDE };
     let runs: Vec<_> = (0..4)
@@ -312,12 +312,12 @@ fn as_many_replies_are_placed_at_once_as_there_are_slots() {
         let completion = harness.runtime.block_on(run).unwrap().unwrap();
         assert_eq!(completion.outcome(), Outcome::Timeout);
     }
-    assert_eq!((most, harness.sandbox.load().stacks), (8, 0));
+    assert_eq!((most, harness.sandbox.load().stacks), (stacks(8), 0));
 }
 
 #[test]
 fn a_run_that_is_canceled_while_it_places_a_reply_leaves_nothing() {
-    let harness = Harness::new(ThreadSandboxConfig { threads: 1, compile_threads: 1, slots: 4 });
+    let harness = harness(1, 4);
     let artifact = harness.wat_as(Mode::HostV1, &second_alloc("(loop $l (br $l)) unreachable"));
     let limits = Limits { duration: Duration::from_secs(60), ..WIDE };
     let (gone, all_gone) = std::sync::mpsc::channel::<()>();
@@ -328,7 +328,8 @@ fn a_run_that_is_canceled_while_it_places_a_reply_leaves_nothing() {
         })
         .collect();
     drop(gone);
-    while harness.sandbox.load().stacks < 4 {
+    let under_way = |load: at_functions::sandbox::Load| load.stacks == stacks(4) && load.instances == instances(2, 1);
+    while !under_way(harness.sandbox.load()) {
         std::thread::yield_now();
     }
     runs.iter().for_each(tokio::task::JoinHandle::abort);

@@ -191,7 +191,7 @@ fn segments_out_of_bounds_are_a_trap_before_anything_runs() {
 #[test]
 fn nothing_of_a_run_is_left_for_the_next() {
     // One slot's worth of parallelism, so that the next run gets the memory of the one before.
-    let harness = Harness::new(ThreadSandboxConfig { threads: 1, compile_threads: 1, slots: 4 });
+    let harness = harness(1, 4);
     // Fills its memory, its table and its global, ...
     let writer = harness.wat(&module_with(
         "(memory (export \"memory\") 8) (global $g (mut i32) (i32.const 0)) (table $t 100 funcref) (func $f) (elem declare func $f)",

@@ -1,20 +1,5 @@
 //! Hostile and ordinary guests in the sandbox, through its public face only.
 
-mod abi;
-mod component;
-mod cstr;
-mod determinism;
-mod door;
-mod echo;
-mod fairness;
-mod host_calls;
-mod memory;
-mod mutants;
-mod time;
-mod waiting;
-mod wasi;
-mod workers;
-
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -23,6 +8,7 @@ use at_functions::sandbox::{
     Artifact, CompileError, Completion, Failure, Job, Lease, Limits, NoDoor, Outcome, Owner, Sandbox,
     ThreadSandbox, ThreadSandboxConfig,
 };
+use at_functions::workers::process::{ProcessSandbox, ProcessSandboxConfig, Program};
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 
@@ -37,22 +23,78 @@ const WIDE: Limits = Limits {
     host_bytes: 32 * MIB,
 };
 
-/// The machinery under test. One for all tests that do not count what is in use.
-fn shared() -> &'static Harness {
-    static SHARED: OnceLock<Harness> = OnceLock::new();
-    SHARED.get_or_init(|| Harness::new(ThreadSandboxConfig { threads: 2, compile_threads: 2, slots: 64 }))
+/// The same tests for each isolation: what a guest does and what becomes of it must not depend on
+/// which side of the second wall it is on.
+macro_rules! tests_of_guests {
+    ($start:expr) => {
+        #[path = "abi.rs"]
+        mod abi;
+        #[path = "component/mod.rs"]
+        mod component;
+        #[path = "cstr.rs"]
+        mod cstr;
+        #[path = "determinism.rs"]
+        mod determinism;
+        #[path = "echo.rs"]
+        mod echo;
+        #[path = "fairness.rs"]
+        mod fairness;
+        #[path = "host_calls.rs"]
+        mod host_calls;
+        #[path = "memory.rs"]
+        mod memory;
+        #[path = "mutants.rs"]
+        mod mutants;
+        #[path = "time.rs"]
+        mod time;
+        #[path = "waiting.rs"]
+        mod waiting;
+        #[path = "wasi.rs"]
+        mod wasi;
+        #[path = "workers.rs"]
+        mod workers;
+
+        fn harness(threads: usize, slots: usize) -> Harness {
+            Harness::of($start, threads, slots)
+        }
+
+        /// The machinery under test. One for all tests that do not count what is in use.
+        fn shared() -> &'static Harness {
+            static SHARED: OnceLock<Harness> = OnceLock::new();
+            SHARED.get_or_init(|| harness(2, 64))
+        }
+
+        fn outcome_of(text: &str, limits: Limits) -> Outcome {
+            let harness = shared();
+            harness.run(&harness.wat(text), "{}", limits).outcome()
+        }
+    };
+}
+
+mod door;
+mod in_processes;
+mod in_threads;
+mod process;
+
+/// The program that has workers in it.
+fn program() -> Program {
+    Program::at(env!("CARGO_BIN_EXE_at-functions"))
 }
 
 struct Harness {
-    sandbox: Arc<ThreadSandbox>,
+    sandbox: Arc<dyn Sandbox>,
     runtime: Runtime,
 }
 
 impl Harness {
-    fn new(config: ThreadSandboxConfig) -> Harness {
+    fn of<S: Sandbox>(
+        start: impl FnOnce(&Runtime, usize, usize) -> Arc<S>,
+        threads: usize,
+        slots: usize,
+    ) -> Harness {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        Harness { sandbox: Arc::new(ThreadSandbox::start(config).unwrap()), runtime }
+        Harness { sandbox: start(&runtime, threads, slots), runtime }
     }
 
     fn compile(&self, code: impl Into<Bytes>) -> Result<Artifact, CompileError> {
@@ -116,9 +158,4 @@ fn output_at(pointer: u32, length: u32) -> String {
 
 fn failed(completion: &Completion) -> &Failure {
     completion.result.as_ref().expect_err("the run succeeded")
-}
-
-fn outcome_of(text: &str, limits: Limits) -> Outcome {
-    let harness = shared();
-    harness.run(&harness.wat(text), "{}", limits).outcome()
 }

@@ -73,7 +73,7 @@ fn the_same_holds_where_there_are_imports() {
 
 /// Runs a module that answers `[1,2,3]`, and then damaged ones of it.
 fn mutate(mode: Mode, text: &str, limits: Limits, cases: u32) {
-    let harness = Harness::new(ThreadSandboxConfig { threads: 2, compile_threads: 1, slots: 8 });
+    let harness = harness(2, 8);
     let original = wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"));
     let unhurried = Limits { duration: WIDE.duration, ..limits };
     let completion = harness.run(&harness.compile_as(mode, original.clone()).unwrap(), "{}", unhurried);

@@ -70,7 +70,7 @@ fn an_output_that_comes_too_late_is_none() {
 #[test]
 fn time_in_which_others_run_does_not_count() {
     // Eight that need 30 ms each on one thread: each is ready for some 240 ms, and none times out.
-    let harness = Harness::new(ThreadSandboxConfig { threads: 1, compile_threads: 1, slots: 16 });
+    let harness = harness(1, 16);
     let spinner = harness.wat(&module("(loop $forever (br $forever)) unreachable"));
     let limits = Limits { duration: Duration::from_millis(30), ..WIDE };
     let began = Instant::now();
@@ -88,7 +88,7 @@ fn time_in_which_others_run_does_not_count() {
 
 #[test]
 fn a_run_whose_future_is_dropped_stops_and_returns_what_it_held() {
-    let harness = Harness::new(ThreadSandboxConfig { threads: 2, compile_threads: 1, slots: 16 });
+    let harness = harness(2, 16);
     let spinner = harness.wat(&module("(loop $forever (br $forever)) unreachable"));
     let limits = Limits { duration: Duration::from_secs(60), ..WIDE };
     let (gone, all_gone) = std::sync::mpsc::channel::<()>();
@@ -129,7 +129,7 @@ fn a_run_that_is_dropped_before_it_is_polled_does_not_run() {
 #[test]
 fn closing_the_sandbox_ends_its_runs() {
     let Harness { sandbox, runtime } =
-        Harness::new(ThreadSandboxConfig { threads: 1, compile_threads: 1, slots: 16 });
+        harness(1, 16);
     let code = wat::parse_str(module("(loop $forever (br $forever)) unreachable")).unwrap();
     let spinner = runtime.block_on(sandbox.compile(Mode::PureV1, code.into())).unwrap();
     let spinner = sandbox.install(&spinner).unwrap();

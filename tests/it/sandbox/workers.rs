@@ -13,7 +13,7 @@ use super::*;
 
 fn start(harness: &Harness) -> Workers {
     let _runtime = harness.runtime.enter();
-    Workers::start(WorkersConfig::default(), Arc::clone(&harness.sandbox) as Arc<dyn Sandbox>, None)
+    Workers::start(WorkersConfig::default(), Arc::clone(&harness.sandbox), None)
 }
 
 fn prepare(deadline: Instant) -> Prepare {
@@ -23,7 +23,7 @@ fn prepare(deadline: Instant) -> Prepare {
 
 #[test]
 fn two_hundred_cold_callers_are_all_answered_from_one_compile() {
-    let harness = Harness::new(ThreadSandboxConfig { threads: 2, compile_threads: 1, slots: 64 });
+    let harness = harness(2, 64);
     let workers = start(&harness);
     let code = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pure-rust/echo.wasm")).unwrap();
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -57,7 +57,7 @@ fn two_hundred_cold_callers_are_all_answered_from_one_compile() {
 
 #[test]
 fn memory_comes_back_when_a_guest_that_was_given_up_is_gone() {
-    let harness = Harness::new(ThreadSandboxConfig { threads: 1, compile_threads: 1, slots: 8 });
+    let harness = harness(1, 8);
     let workers = start(&harness);
     let spinner = harness.wat(&module("(loop $forever (br $forever)) unreachable"));
     let limits = Limits { duration: Duration::from_millis(500), ..WIDE };
@@ -83,7 +83,7 @@ fn memory_comes_back_when_a_guest_that_was_given_up_is_gone() {
 
 #[test]
 fn what_is_kept_under_the_right_name_and_is_no_code_of_the_engine_is_compiled_anew() {
-    let harness = Harness::new(ThreadSandboxConfig { threads: 1, compile_threads: 1, slots: 8 });
+    let harness = harness(1, 8);
     let code =
         wat::parse_str(module(&output_at(0, 1)).replace("(memory", "(data (i32.const 0) \"7\") (memory"));
     let code = Bytes::from(code.unwrap());

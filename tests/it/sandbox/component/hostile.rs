@@ -259,7 +259,7 @@ fn all_memories_and_tables_count_together() {
 #[test]
 fn as_many_components_run_at_once_as_there_are_slots() {
     // Each of the most parts that admission lets in, and all waiting at the same time.
-    let harness = Harness::new(ThreadSandboxConfig { threads: 2, compile_threads: 1, slots: 8 });
+    let harness = harness(2, 8);
     // Beside the program and its allocator, which has the fourth memory.
     let more = format!(
         "(core module $m (memory 1) (table 1 funcref)) (core module $t (table 1 funcref)) (core module $e) {} {} {}",
@@ -281,7 +281,7 @@ fn as_many_components_run_at_once_as_there_are_slots() {
     for run in runs {
         assert_eq!(harness.runtime.block_on(run).unwrap().unwrap().result, Ok(Bytes::from("1")));
     }
-    assert_eq!(most, 8 * 16);
+    assert_eq!(most, instances(8, 16));
     assert_eq!(harness.sandbox.load().instances, 0);
 }
 

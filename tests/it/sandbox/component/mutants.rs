@@ -8,7 +8,7 @@ use super::*;
 
 #[test]
 fn whatever_is_compiled_ends_with_an_outcome() {
-    let harness = Harness::new(ThreadSandboxConfig { threads: 2, compile_threads: 1, slots: 4 });
+    let harness = harness(2, 4);
     let run = format!(
         "(call $write (call $stdout) (local.get $pointer) (local.get $length) (i32.const 128)) {}",
         digit("(i32.load8_u (i32.const 128))")
