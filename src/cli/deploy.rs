@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::TypedValueParser;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
 
 use super::Tools;
 use super::client::{Xrpc, host_of};
@@ -13,11 +13,11 @@ use super::error::CliError;
 use super::files;
 use super::locate::NetworkArgs;
 use super::output::{self, Report};
+use super::put::{self, Written};
 use super::record::{self, Code, Draft};
 use super::schemas::SchemaArgs;
 use super::session::{LoginArgs, Session};
 use super::wasm;
-use crate::clock::Clock;
 use crate::lexicon::{FUNCTION_COLLECTION, FunctionMetadata, Mode, RecordKey};
 use crate::policy::{MAX_SCOPES, Scope};
 use crate::repo::blob_cid;
@@ -65,7 +65,7 @@ pub(super) struct DeployArgs {
     /// How long one run may take in milliseconds, 1 to 5000; a service may allow less
     #[arg(long, value_name = "MS", value_parser = duration(), default_value_t = FunctionMetadata::DEFAULT_DURATION_MS)]
     max_duration_ms: u16,
-    /// Only you may call it. The record and code stay public, as all in a repo
+    /// Only you may call it, and those to whom you `grant` it. The record and code stay public, as all in a repo
     #[arg(long)]
     private: bool,
     /// What the function may read: at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY. May be
@@ -171,14 +171,8 @@ pub(super) async fn deploy(tools: &Tools, args: DeployArgs) -> Result<Report, Cl
             output::printable(&code.mime_type)
         );
     }
-    let record = draft.record(&code, &now(&tools.clock));
-    let put = PutRecord {
-        repo: session.did.as_str(),
-        collection: FUNCTION_COLLECTION,
-        rkey: rkey.as_str(),
-        record: &record,
-    };
-    let written: Written = pds.procedure("com.atproto.repo.putRecord", put).await?;
+    let record = draft.record(&code, &put::now(&tools.clock));
+    let written = put::record(&pds, &session, FUNCTION_COLLECTION, &rkey, &record).await?;
     Ok(report(&args, mode, &code, &written).with_notes(notes))
 }
 
@@ -262,28 +256,6 @@ async fn upload(pds: &Xrpc<'_>, session: &Session, file: &Path, bytes: Vec<u8>) 
         return Err(CliError::Unusable { host: host_of(session.pds()), why });
     }
     Ok(Code { cid: blob.r#ref.link, mime_type: blob.mime_type, size })
-}
-
-/// The moment, to the millisecond, as RFC 3339.
-fn now(clock: &Clock) -> String {
-    let millis = i64::try_from(clock.since_epoch().as_millis()).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX).to_string()
-}
-
-/// The body of `com.atproto.repo.putRecord`. Not atrium's: its `Unknown` takes records through IPLD,
-/// and this one is to go out as it was built.
-#[derive(Serialize)]
-struct PutRecord<'a> {
-    repo: &'a str,
-    collection: &'a str,
-    rkey: &'a str,
-    record: &'a Value,
-}
-
-#[derive(Deserialize)]
-struct Written {
-    uri: String,
-    cid: String,
 }
 
 fn report(args: &DeployArgs, mode: Mode, code: &Code, written: &Written) -> Report {
@@ -373,13 +345,5 @@ mod tests {
             );
         }
         assert_eq!(args(&["--strict-output"]).err().unwrap().kind(), ErrorKind::MissingRequiredArgument);
-    }
-
-    #[test]
-    fn the_time_is_rfc_3339_in_utc() {
-        let clock = Clock::manual(1_795_237_200);
-        assert_eq!(now(&clock), "2026-11-21T05:00:00Z");
-        clock.advance(std::time::Duration::from_millis(7));
-        assert_eq!(now(&clock), "2026-11-21T05:00:00.007Z");
     }
 }

@@ -166,7 +166,7 @@ fn function_cache(max_bytes: u64, ttl: Ttl) -> FunctionCache {
 }
 
 /// Runs a fetch as a task, so that a panic in it stays in it.
-async fn detached<T: Send + 'static>(
+pub(super) async fn detached<T: Send + 'static>(
     fetch: impl Future<Output = Result<T, RegistryError>> + Send + 'static,
 ) -> Result<T, RegistryError> {
     match tokio::spawn(fetch).await {

@@ -14,6 +14,7 @@ mod blob;
 mod cache;
 mod error;
 mod function;
+mod grants;
 mod home;
 mod kept;
 mod list;
@@ -41,6 +42,7 @@ pub use list::{InvalidListing, MAX_CURSOR_BYTES, MAX_LIMIT, Page, PageName, Page
 pub use reads::ReadRecord;
 
 use cache::Caches;
+use grants::Grants;
 use home::Errand;
 use lookups::Lookups;
 use reads::Reading;
@@ -81,6 +83,7 @@ pub struct Function {
 pub struct Registry {
     sources: Arc<Sources>,
     caches: Arc<Caches>,
+    grants: Arc<Grants>,
     reading: Arc<Reading>,
 }
 
@@ -127,6 +130,7 @@ impl Registry {
         Registry {
             sources: Arc::new(sources),
             caches: Arc::new(Caches::new(record_ttl, code_ttl)),
+            grants: Arc::new(Grants::new(record_ttl)),
             reading: Arc::new(Reading::new(record_ttl, code_ttl)),
         }
     }

@@ -10,7 +10,7 @@ use crate::audit;
 use crate::auth::{Repeat, Ticket};
 use crate::door::RunDoor;
 use crate::lexicon::FUNCTION_COLLECTION;
-use crate::policy::{Caller, Reads};
+use crate::policy::{Access, Caller, Reads};
 use crate::registry::{Function, MAX_BLOB_BYTES};
 use crate::sandbox::{Context, Door, Job, Limits, LogLine, Logs, MAX_MODULE_BYTES, NoDoor, Outcome, Owner};
 use crate::telemetry;
@@ -162,7 +162,10 @@ async fn attempt(
         function = deadline.bound(service.registry.function_anew(&function), late).await?;
     }
     record.cid = Some(function.cid);
-    service.policy.may_run(caller, &function)?;
+    if let Access::IfGranted(subject) = service.policy.may_run(caller, &function)? {
+        let grant = deadline.bound(service.registry.grant(subject), late).await?;
+        service.policy.granted(grant, service.clock.since_epoch())?;
+    }
     if let Some(expected) = request.cid.filter(|expected| *expected != function.cid) {
         return Err(changed(&expected, &function));
     }
