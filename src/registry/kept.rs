@@ -265,9 +265,13 @@ mod tests {
         let refused = kept.get("a", &author("a"), || async { Err(RegistryError::Timeout) }).await;
         assert!(matches!(refused, Err(RegistryError::Timeout)));
         assert!(matches!(kept.get("a", &author("a"), || async { Ok(7) }).await, Err(RegistryError::Timeout)));
-        let busy = kept.get("b", &author("a"), || async { Err(RegistryError::Overloaded(SOON)) }).await;
-        assert!(matches!(busy, Err(RegistryError::Overloaded(_))));
-        assert!(matches!(kept.get("b", &author("a"), || async { Ok(7) }).await, Ok(7)));
+        let ours = [RegistryError::Overloaded(SOON), RegistryError::NoThread, RegistryError::Store];
+        for (name, ours) in ["b", "c", "d"].into_iter().zip(ours) {
+            let expected = ours.to_string();
+            let failed = kept.get(name, &author("a"), || async { Err(ours) }).await;
+            assert_eq!(failed.unwrap_err().to_string(), expected);
+            assert!(matches!(kept.get(name, &author("a"), || async { Ok(7) }).await, Ok(7)), "{expected}");
+        }
     }
 
     #[tokio::test]

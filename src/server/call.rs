@@ -198,10 +198,10 @@ async fn attempt(
         door: door(service, &function),
     };
     let mut completion = service.workers.run(job, deadline.answer_by()).await?;
-    let mismatch = service.checks.output(&function, &mut completion, deadline).await;
-    let outcome = completion.outcome();
     record.cpu = Some(completion.usage.cpu);
     tell_logs(&completion.logs, id);
+    let mismatch = service.checks.output(&function, &mut completion, deadline).await?;
+    let outcome = completion.outcome();
     // What a function says to its author is not for its callers.
     let by_the_author = matches!(caller, Caller::Verified(did) if *did.did() == function.author);
     let with_logs = service.show_logs || by_the_author;

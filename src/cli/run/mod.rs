@@ -136,7 +136,9 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
         false => refused(why.to_string()),
     })?;
 
-    if let Some(Err(error)) = input_schema.map(|given| given.compiled.check(&input)) {
+    if let Some(given) = input_schema
+        && let Some(error) = given.fault(&input)?
+    {
         return Ok(refused_input(&error, args.json));
     }
     let local = Local::start()?;
@@ -170,10 +172,10 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
         door: Arc::clone(&door) as _,
     };
     let mut completion = local.run(job).await?;
-    let misfit = output_schema.and_then(|given| {
-        let output = completion.result.as_ref().ok()?;
-        given.compiled.check(output).err()
-    });
+    let misfit = match (output_schema, &completion.result) {
+        (Some(given), Ok(output)) => given.fault(output)?,
+        _ => None,
+    };
     let mismatch = misfit.and_then(|error| {
         let why = error.to_string();
         server::misfit(&mut completion, args.strict_output, error).map(|path| Mismatch { path, why })
