@@ -25,6 +25,7 @@ use super::local::Local;
 use super::output::{self, Exit, Report, failure};
 use super::schemas::SchemaArgs;
 use super::wasm;
+use crate::clock::Clock;
 use crate::identity::Did;
 use crate::lexicon::{AtUri, Authority, CheckError, FunctionMetadata, Mode};
 use crate::policy::MAX_SCOPES;
@@ -168,6 +169,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
             // There is no record: the code's CID stands in for the record's.
             function_cid: cid.to_string(),
             request_id: REQUEST_ID.to_owned(),
+            started: Clock::system().since_epoch(),
         }),
         door: Arc::clone(&door) as _,
     };

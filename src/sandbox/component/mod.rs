@@ -14,7 +14,6 @@ use super::admission::Refusal;
 use super::guest::{self, Control, Ended, Guest};
 use super::program::Output;
 use super::{Failure, Limits, Lost, Outcome, json};
-use crate::clock::Clock;
 use bindings::{LinkOptions, Offered, OfferedPre};
 
 mod bindings;
@@ -65,7 +64,6 @@ impl Component {
         // UTF-16 takes up to two bytes where an output has one.
         store.set_hostcall_fuel(CALL_BYTES.max(limits.output_bytes.saturating_mul(2)));
         store.set_max_component_handles(MAX_HANDLES);
-        store.data_mut().component.clock = Clock::system().since_epoch();
         let answer = self.answer(store, input, limits, control).await;
         store.data_mut().finish_lines();
         match answer? {

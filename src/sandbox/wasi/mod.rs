@@ -19,7 +19,6 @@ use wasmtime::{InstancePre, Linker, Module, ModuleExport, Store};
 use super::guest::{Control, Ended, Guest, ended};
 use super::program::Output;
 use super::{Failure, Limits, Outcome};
-use crate::clock::Clock;
 
 pub(super) use functions::link;
 pub(super) use state::State;
@@ -50,7 +49,8 @@ impl Wasi {
         limits: &Limits,
         control: &Control,
     ) -> Result<Output, Ended> {
-        store.data_mut().wasi = State::new(input, limits.output_bytes, Clock::system().since_epoch());
+        let guest = store.data_mut();
+        guest.wasi = State::new(input, limits.output_bytes, guest.host.context().started);
         let result = self.start(store).await;
         let Guest { wasi, host, .. } = store.data_mut();
         wasi.stderr.finish(host);

@@ -108,6 +108,7 @@ fn the_context_is_what_the_service_says_and_the_time_that_is_left() {
         function: "at://did:plc:a/at.functions.metadata/f".into(),
         function_cid: "bafy".into(),
         request_id: "r1".into(),
+        started: Duration::from_secs(1),
     };
     for caller in [Some("did:plc:caller".to_owned()), None] {
         context.caller = caller.clone();

@@ -186,6 +186,7 @@ fn a_guest_learns_what_it_is() {
             function: "at://did:web:a.example/at.functions.metadata/f".into(),
             function_cid: "bafyfunction".into(),
             request_id: "r1".into(),
+            started: Duration::from_secs(1),
         });
         let job = Job { context, ..job(&compiled(text), "{}", WIDE) };
         let harness = shared();
