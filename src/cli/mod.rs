@@ -34,6 +34,7 @@ mod files;
 mod guest;
 mod health;
 mod invoke;
+mod limits;
 mod list;
 mod local;
 mod locate;
