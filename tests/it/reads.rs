@@ -1,5 +1,8 @@
 //! Host calls as a run's door answers them, against a repo host that fails, lies and takes its time.
 
+mod limits;
+mod pages;
+
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
@@ -76,6 +79,15 @@ impl Reader {
 }
 
 fn registry(world: &World, private_repos: bool) -> Registry {
+    registry_with(world, private_repos, Duration::from_secs(60))
+}
+
+/// A registry that keeps what is proved for so long.
+fn registry_that_keeps(world: &World, ttl: Duration) -> Registry {
+    registry_with(world, true, ttl)
+}
+
+fn registry_with(world: &World, private_repos: bool, ttl: Duration) -> Registry {
     let clock = Clock::system();
     let origin: url::Url = world.author.origin().parse().unwrap();
     let egress = |allow_private_network| Egress::new(EgressConfig { allow_private_network }).unwrap();
@@ -85,7 +97,6 @@ fn registry(world: &World, private_repos: bool) -> Registry {
     // What is open outlives its name.
     let directory = tempfile::tempdir().unwrap();
     let revs = Arc::new(RevFloor::open(&directory.path().join("revs.redb")).unwrap());
-    let ttl = Duration::from_secs(60);
     Registry::new(resolver, egress(private_repos), revs, clock, ttl, ttl)
 }
 
