@@ -162,7 +162,7 @@ fn a_log_is_kept_of_a_run_that_fails_and_never_grows_large() {
     assert_eq!(completion.logs.lines[0].message.len(), Logs::MAX_LINE_BYTES);
     assert!(completion.logs.cut);
 
-    let limits = Limits { duration: Duration::from_millis(50), ..WIDE };
+    let limits = Limits { duration: Duration::from_millis(300), ..WIDE };
     let forever =
         run(&guest(&format!("(loop $l {once} (br $l)) unreachable")), "{}", limits, Arc::new(NoDoor));
     assert_eq!(forever.outcome(), Outcome::Timeout);
@@ -282,7 +282,8 @@ fn an_alloc_that_misbehaves_while_the_host_waits_ends_the_run() {
     ];
     for (name, then, outcome, message) in cases {
         let door = Scripted::new(|_| Ok(record()));
-        let completion = run(&second_alloc(then), RECORD, quick, door.clone());
+        let limits = if outcome == Outcome::Timeout { quick } else { WIDE };
+        let completion = run(&second_alloc(then), RECORD, limits, door.clone());
         assert_eq!(completion.result, Err(Failure { outcome, message: message.into() }), "{name}");
         assert_eq!(door.asked().len(), 1, "{name}");
     }
@@ -297,7 +298,8 @@ fn as_many_replies_are_placed_at_once_as_there_are_slots() {
     // Each run is in a host call of `run`, and therein in `alloc`: two stacks.
     let harness = harness(2, 4);
     let artifact = harness.wat_as(Mode::HostV1, &second_alloc("(loop $l (br $l)) unreachable"));
-    let limits = Limits { duration: Duration::from_millis(100), ..WIDE };
+    // Long enough for the last to begin while the first still spins.
+    let limits = Limits { duration: Duration::from_millis(500), ..WIDE };
     let runs: Vec<_> = (0..4)
         .map(|_| {
             let job = Job { door: Scripted::new(|_| Ok(record())), ..job(&artifact, RECORD, limits) };
@@ -305,10 +307,10 @@ fn as_many_replies_are_placed_at_once_as_there_are_slots() {
         })
         .collect();
     let mut most = 0;
-    while runs.iter().any(|run| !run.is_finished()) {
+    until(|| {
         most = most.max(harness.sandbox.load().stacks);
-        std::thread::yield_now();
-    }
+        runs.iter().all(|run| run.is_finished())
+    });
     for run in runs {
         let completion = harness.runtime.block_on(run).unwrap().unwrap();
         assert_eq!(completion.outcome(), Outcome::Timeout);
@@ -320,21 +322,18 @@ fn as_many_replies_are_placed_at_once_as_there_are_slots() {
 fn a_run_that_is_canceled_while_it_places_a_reply_leaves_nothing() {
     let harness = harness(1, 4);
     let artifact = harness.wat_as(Mode::HostV1, &second_alloc("(loop $l (br $l)) unreachable"));
-    let limits = Limits { duration: Duration::from_secs(60), ..WIDE };
     let (gone, all_gone) = std::sync::mpsc::channel::<()>();
     let runs: Vec<_> = (0..2)
         .map(|_| {
-            let job = Job { door: Scripted::new(|_| Ok(record())), ..job(&artifact, RECORD, limits) };
+            let job = Job { door: Scripted::new(|_| Ok(record())), ..job(&artifact, RECORD, ENDLESS) };
             harness.runtime.spawn(harness.sandbox.run(job, Lease::holding(gone.clone())))
         })
         .collect();
     drop(gone);
     let under_way = |load: at_functions::sandbox::Load| load.stacks == stacks(4) && load.instances == instances(2, 1);
-    while !under_way(harness.sandbox.load()) {
-        std::thread::yield_now();
-    }
+    until(|| under_way(harness.sandbox.load()));
     runs.iter().for_each(tokio::task::JoinHandle::abort);
-    let end = all_gone.recv_timeout(Duration::from_secs(5));
+    let end = all_gone.recv_timeout(PATIENCE);
     assert_eq!(end, Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
     let load = harness.sandbox.load();
     assert_eq!((load.instances, load.stacks), (0, 0));
@@ -354,7 +353,7 @@ fn a_reply_larger_than_all_memory_is_not_kept_for_the_guest() {
     let request = r#"{"cid":"bafk"}"#;
     let quick = Limits { duration: Duration::from_millis(30), ..limits };
     assert_eq!(run(&spins, request, quick, blob(1 << 20)).outcome(), Outcome::Timeout);
-    let completion = run(&spins, request, quick, blob((1 << 20) + 1));
+    let completion = run(&spins, request, limits, blob((1 << 20) + 1));
     let message = "the function asked for more than its 1 MiB of memory (maxMemoryMb): a host call brought 1048577 bytes";
     assert_eq!(completion.result, Err(Failure { outcome: Outcome::MemoryExceeded, message: message.into() }));
 }

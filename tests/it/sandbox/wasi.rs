@@ -1,13 +1,10 @@
 //! Commands of `wasi-v1`: what they can do, and what they look for and do not find.
 
-use std::time::Instant;
-
 use at_functions::sandbox::{Context, LogLevel, Logs};
 use serde_json::Value;
 
 use super::*;
 
-const SLACK: Duration = Duration::from_millis(100);
 
 /// Imports under their own names, a list of one buffer at 0, and a printer of numbers into a JSON list
 /// that starts at 4096. The memory has three pages, so it ends at 196608.
@@ -417,7 +414,7 @@ fn stderr_is_the_log_line_by_line() {
 
 #[test]
 fn stderr_without_end_is_cut_and_costs_the_guest_its_own_time() {
-    let limits = Limits { duration: Duration::from_millis(50), ..WIDE };
+    let limits = Limits { duration: Duration::from_millis(300), ..WIDE };
     let forever = |byte: u8, length: u32| {
         command(
             "",
@@ -428,11 +425,13 @@ fn stderr_without_end_is_cut_and_costs_the_guest_its_own_time() {
         )
     };
     for (byte, length) in [(b'x', 131_072), (b'x', 1), (b'\n', 131_072)] {
-        let completion = run(&forever(byte, length), "{}", limits);
-        assert_eq!(completion.outcome(), Outcome::Timeout);
-        assert!(completion.wall < limits.duration + SLACK, "{:?}", completion.wall);
-        let kept: usize = completion.logs.lines.iter().map(|line| line.message.len()).sum();
-        assert!(kept <= Logs::MAX_LINE_BYTES, "{kept}");
+        within(limits.duration + SLACK, || {
+            let completion = run(&forever(byte, length), "{}", limits);
+            assert_eq!(completion.outcome(), Outcome::Timeout);
+            let kept: usize = completion.logs.lines.iter().map(|line| line.message.len()).sum();
+            assert!(kept <= Logs::MAX_LINE_BYTES, "{kept}");
+            completion.wall
+        });
     }
     // Short lines without end: two bytes each, over and over.
     let lines = command(
@@ -442,10 +441,12 @@ fn stderr_without_end_is_cut_and_costs_the_guest_its_own_time() {
            (local.set $i (i32.add (local.get $i) (i32.const 8))) (br_if $fill (i32.lt_u (local.get $i) (i32.const 65536)))) \
          (loop $l (drop (call $write (i32.const 2) (i32.const 65536) (i32.const 65536))) (br $l))",
     );
-    let completion = run(&lines, "{}", limits);
-    assert_eq!(completion.outcome(), Outcome::Timeout);
-    assert!(completion.wall < limits.duration + SLACK, "{:?}", completion.wall);
-    assert_eq!((completion.logs.lines.len(), completion.logs.cut), (Logs::MAX_LINES, true));
+    within(limits.duration + SLACK, || {
+        let completion = run(&lines, "{}", limits);
+        assert_eq!(completion.outcome(), Outcome::Timeout);
+        assert_eq!((completion.logs.lines.len(), completion.logs.cut), (Logs::MAX_LINES, true));
+        completion.wall
+    });
 }
 
 /// A subscription to a clock, at a place.
@@ -495,7 +496,7 @@ fn descriptors_are_ready_at_once() {
         descriptor(704, 11, 2, 0),
         clock(752, 12, 2, 5, 0),
     ];
-    let began = Instant::now();
+    // Did it wait for the clock, it would not end in time.
     let shown = numbers("", &format!("{} {}", set.concat(), poll(6, 5)));
     assert_eq!(
         shown,
@@ -509,7 +510,6 @@ fn descriptors_are_ready_at_once() {
         ]
         .concat()
     );
-    assert!(began.elapsed() < Duration::from_secs(4));
     // At the end of stdin there is nothing more to come.
     let drain = "(call $buffer (i32.const 65536) (i32.const 100)) \
                  (drop (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))";
@@ -527,20 +527,19 @@ fn a_sleep_lasts_and_no_clock_shows_it() {
         assert_eq!(completion.result, Ok(Bytes::from("[0,1,1,0,0,0,0,1000000000]")));
         completion
     };
-    let slept = sleep(60_000_000, 1, 0);
-    assert!(
-        slept.wall >= Duration::from_millis(60) && slept.wall < Duration::from_millis(60) + SLACK,
-        "{slept:?}"
-    );
-    assert!(slept.usage.cpu < Duration::from_millis(50), "{slept:?}");
+    let asked_for = Duration::from_millis(60);
     // Absolute times count from where the clock stands, one second in.
-    let until = sleep(1_060_000_000, 1, 1);
-    assert!(
-        until.wall >= Duration::from_millis(60) && until.wall < Duration::from_millis(60) + SLACK,
-        "{until:?}"
-    );
-    for completion in [sleep(0, 1, 0), sleep(5, 0, 1), sleep(999_999_999, 1, 1)] {
-        assert!(completion.wall < Duration::from_millis(50), "{completion:?}");
+    for (nanos, flags) in [(60_000_000, 0), (1_060_000_000, 1)] {
+        within(asked_for + SLACK, || {
+            let slept = sleep(nanos, 1, flags);
+            assert!(slept.wall >= asked_for, "{slept:?}");
+            // The processor was free for others.
+            assert!(slept.usage.cpu < asked_for, "{slept:?}");
+            slept.wall
+        });
+    }
+    for (nanos, clock_id, flags) in [(0, 1, 0), (5, 0, 1), (999_999_999, 1, 1)] {
+        within(Duration::from_millis(50), || sleep(nanos, clock_id, flags).wall);
     }
 }
 
@@ -549,12 +548,12 @@ fn a_sleep_ends_with_the_run() {
     let limits = Limits { duration: Duration::from_millis(40), ..WIDE };
     for nanos in [1_000_000_000, u64::MAX] {
         let text = command("", &format!("{} {}", clock(512, 1, 0, nanos, 0), poll(1, 0)));
-        let completion = run(&text, "{}", limits);
-        assert_eq!(completion.outcome(), Outcome::Timeout);
-        assert!(
-            completion.wall >= limits.duration && completion.wall < limits.duration + SLACK,
-            "{completion:?}"
-        );
+        within(limits.duration + SLACK, || {
+            let completion = run(&text, "{}", limits);
+            assert_eq!(completion.outcome(), Outcome::Timeout);
+            assert!(completion.wall >= limits.duration, "{completion:?}");
+            completion.wall
+        });
     }
     // Naps without end.
     let naps = command(
