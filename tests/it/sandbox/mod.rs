@@ -50,7 +50,7 @@ macro_rules! tests_of_guests {
         mod echo;
         #[path = "fairness.rs"]
         mod fairness;
-        #[path = "host_calls.rs"]
+        #[path = "host_calls/mod.rs"]
         mod host_calls;
         #[path = "memory.rs"]
         mod memory;
@@ -60,7 +60,7 @@ macro_rules! tests_of_guests {
         mod time;
         #[path = "waiting.rs"]
         mod waiting;
-        #[path = "wasi.rs"]
+        #[path = "wasi/mod.rs"]
         mod wasi;
         #[path = "workers.rs"]
         mod workers;
