@@ -379,7 +379,7 @@ async fn a_host_that_was_asked_late_by_our_own_queue_is_not_said_to_be_slow() {
     .await;
     let url = url("a.com", server.port);
     let ask = |timeout| egress.get(Get { timeout: Duration::from_millis(timeout), ..get(&url) });
-    let (first, second) = tokio::join!(ask(1_000), ask(3_000));
+    let (first, second) = tokio::join!(ask(1_500), ask(2_700));
     assert_eq!((first, second), (Err(EgressError::Timeout), Err(EgressError::Busy)));
     assert_eq!(server.connections(), 2);
 }

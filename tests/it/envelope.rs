@@ -299,7 +299,7 @@ async fn a_stop_finishes_the_calls_in_flight_and_takes_no_new_ones() {
              (func (export "alloc") (param i32) (result i32) i32.const 16)
              (func (export "run") (param i32 i32) (result i64) (local i64)
                (loop $l (local.set 2 (i64.add (local.get 2) (i64.const 1)))
-                 (br_if $l (i64.lt_u (local.get 2) (i64.const 600000000))))
+                 (br_if $l (i64.lt_u (local.get 2) (i64.const 300000000))))
                i64.const 1))"#,
     )
     .unwrap();

@@ -212,7 +212,7 @@ fn authors_do_not_share_a_worker_while_there_may_be_another() {
 fn a_private_function_waits_where_a_public_one_shares() {
     let processes = Processes::start(ProcessSandboxConfig { max_workers: 1, ..small() });
     let (spinner, echo) = (processes.wat(&module(SPINNER)), processes.wat(&module(ECHO)));
-    let limits = Limits { duration: Duration::from_secs(3), ..WIDE };
+    let limits = Limits { duration: Duration::from_secs(2), ..WIDE };
     let busy = processes.spawn(of("did:web:a.example", true, job(&spinner, "{}", limits)));
     processes.runs_are(1);
     let public = processes.run(of("did:web:b.example", true, job(&echo, "1", WIDE))).unwrap();
