@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use clap::builder::TypedValueParser;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -11,6 +10,7 @@ use super::Tools;
 use super::client::{Xrpc, host_of};
 use super::error::CliError;
 use super::files;
+use super::limits::LimitArgs;
 use super::locate::NetworkArgs;
 use super::output::{self, Report};
 use super::put::{self, Written};
@@ -59,12 +59,8 @@ pub(super) struct DeployArgs {
     /// What the function does, for people
     #[arg(long, value_name = "TEXT", value_parser = description)]
     description: Option<String>,
-    /// All its memory together in MiB, 1 to 256; a service may allow less
-    #[arg(long, value_name = "MIB", value_parser = memory(), default_value_t = FunctionMetadata::DEFAULT_MEMORY_MB)]
-    max_memory_mb: u16,
-    /// How long one run may take in milliseconds, 1 to 5000; a service may allow less
-    #[arg(long, value_name = "MS", value_parser = duration(), default_value_t = FunctionMetadata::DEFAULT_DURATION_MS)]
-    max_duration_ms: u16,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Only you may call it, and those to whom you `grant` it. The record and code stay public, as all in a repo
     #[arg(long)]
     private: bool,
@@ -111,14 +107,6 @@ fn description(text: &str) -> Result<String, String> {
 
 fn rkey(text: &str) -> Result<RecordKey, String> {
     RecordKey::parse(text).map_err(|error| error.to_string())
-}
-
-pub(super) fn memory() -> impl TypedValueParser<Value = u16> {
-    clap::value_parser!(u16).range(1..=i64::from(FunctionMetadata::MAX_MEMORY_MB))
-}
-
-pub(super) fn duration() -> impl TypedValueParser<Value = u16> {
-    clap::value_parser!(u16).range(1..=i64::from(FunctionMetadata::MAX_DURATION_MS))
 }
 
 pub(super) fn mode(text: &str) -> Result<Mode, String> {
@@ -184,9 +172,9 @@ async fn read_code(args: &DeployArgs) -> Result<(Vec<u8>, Mode), CliError> {
     let admitted =
         wasm::check(&bytes, mode).map_err(|why| CliError::setting(args.file.display().to_string(), why))?;
     let needed = admitted.initial_bytes.div_ceil(1 << 20);
-    if needed > u64::from(args.max_memory_mb) {
+    if needed > u64::from(args.limits.max_memory_mb) {
         let why = format!("the module starts with {needed} MiB of memory, so no run of it would begin");
-        return Err(CliError::setting(format!("--max-memory-mb {}", args.max_memory_mb), why));
+        return Err(CliError::setting(format!("--max-memory-mb {}", args.limits.max_memory_mb), why));
     }
     Ok((bytes, mode))
 }
@@ -202,8 +190,8 @@ async fn draft(args: &DeployArgs, mode: Mode) -> Result<Draft, CliError> {
         version: args.version.clone(),
         description: args.description.clone(),
         mode,
-        max_memory_mb: args.max_memory_mb,
-        max_duration_ms: args.max_duration_ms,
+        max_memory_mb: args.limits.max_memory_mb,
+        max_duration_ms: args.limits.max_duration_ms,
         public: !args.private,
         allowed_hosts: (args.allow_none || !args.allow.is_empty()).then(|| args.allow.clone()),
         input_schema: input_schema.map(|given| given.json),

@@ -35,6 +35,7 @@ mod grants;
 mod guest;
 mod health;
 mod invoke;
+mod limits;
 mod list;
 mod local;
 mod locate;

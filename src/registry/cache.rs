@@ -185,7 +185,9 @@ impl<K, T> Expiry<K, Result<T, RegistryError>> for Ttl {
     fn expire_after_create(&self, _: &K, value: &Result<T, RegistryError>, _: Instant) -> Option<Duration> {
         Some(match value {
             Ok(_) => self.success,
-            Err(RegistryError::Overloaded(_) | RegistryError::Store) => Duration::ZERO,
+            Err(RegistryError::NoThread | RegistryError::Overloaded(_) | RegistryError::Store) => {
+                Duration::ZERO
+            }
             Err(_) => FAILURE_TTL,
         })
     }

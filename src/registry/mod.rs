@@ -78,6 +78,22 @@ pub struct Function {
     proof_bytes: usize,
 }
 
+#[cfg(test)]
+impl Function {
+    /// A function that nobody proved.
+    pub(crate) fn unproved(author: Did, metadata: FunctionMetadata) -> Function {
+        Function {
+            author,
+            rkey: RecordKey::parse("f").unwrap(),
+            cid: metadata.code.cid,
+            rev: Tid::from_micros(0, 0),
+            schemas: Schemas::of(&metadata).unwrap(),
+            metadata,
+            proof_bytes: 0,
+        }
+    }
+}
+
 /// The verified way from names to code. Cheap to clone.
 #[derive(Clone)]
 pub struct Registry {

@@ -17,6 +17,8 @@ mod hostile;
 mod lexicons;
 mod links;
 mod network;
+mod patience;
+mod ports;
 mod probe;
 mod reads;
 mod registry;
