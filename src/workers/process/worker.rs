@@ -153,6 +153,7 @@ impl Worker {
                     None => return Err(Broken::Malformed),
                 }
             }
+            ToWorker::Speak => self.tell(&FromWorker::Alive),
             ToWorker::Unload { module } => {
                 let unloaded = lock(&self.modules).remove(&module);
                 drop(unloaded);
