@@ -28,6 +28,7 @@ mod canary;
 mod compiler;
 mod compiles;
 mod connection;
+mod judged;
 mod link;
 mod memfile;
 mod message;
@@ -60,6 +61,8 @@ use crate::sandbox::{
 };
 
 pub use self::compiles::CompileLimits;
+#[doc(hidden)]
+pub use self::judged::{Word, judge_worker};
 pub use self::probe::{Attempt, Probe};
 pub use self::program::Program;
 

@@ -71,6 +71,7 @@ macro_rules! tests_of_guests {
     };
 }
 
+mod compiles;
 mod door;
 mod in_processes;
 mod in_threads;

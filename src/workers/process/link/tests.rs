@@ -9,6 +9,8 @@ use super::super::{memfile, socket};
 use super::*;
 use crate::sandbox::{Artifact, Failure, Limits, Logs, Outcome, Owner, Usage};
 
+mod sequences;
+
 const LIMITS: Limits = Limits {
     memory_bytes: 1 << 20,
     duration: Duration::from_secs(1),
