@@ -9,10 +9,11 @@ mod support;
 
 use std::time::Duration;
 
+use at_functions::config::Isolation;
 use at_functions::lexicon::{Mode, RecordKey};
 use serde_json::{Value, json};
 
-use support::{CONNECTIONS, Stage, load};
+use support::{CONNECTIONS, Stage, load, median};
 
 const ROUND: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 3;
@@ -68,7 +69,7 @@ struct Line {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let mut stage = Stage::start().await?;
+    let mut stage = Stage::start(Isolation::Thread).await?;
     let host_lister = include_bytes!("../examples/host-rust/lister.wasm");
     let component_lister = include_bytes!("../examples/component-rust/lister.wasm");
     let component_lister_2 = include_bytes!("../examples/component-rust-v2/lister.wasm");
@@ -106,7 +107,7 @@ async fn main() -> anyhow::Result<()> {
     for round in 0..=ROUNDS {
         for line in &mut lines {
             let tokens = stage.tokens(TOKENS);
-            let figures = load(stage.service, &line.body, Some(tokens), ROUND).await?;
+            let figures = load(stage.service, CONNECTIONS, &line.body, Some(tokens), ROUND).await?;
             // The first round compiles and fetches.
             if round > 0 {
                 line.per_second.push(figures.per_second);
@@ -135,10 +136,4 @@ fn line(stage: &Stage, name: &'static str, mode: Mode, wasm: Vec<u8>, input: &Va
     let published = stage.author.publish(&RecordKey::parse(&rkey)?, mode, wasm.into())?;
     let body = json!({ "function": published.uri.to_string(), "input": input }).to_string();
     Ok(Line { name, body, per_second: Vec::new(), p50_micros: Vec::new(), p99_micros: Vec::new() })
-}
-
-fn median(figures: &[f64]) -> f64 {
-    let mut figures = figures.to_vec();
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }

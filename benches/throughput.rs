@@ -10,6 +10,7 @@ mod support;
 
 use std::time::Duration;
 
+use at_functions::config::Isolation;
 use at_functions::dev::Modules;
 use at_functions::lexicon::Mode;
 use at_functions::server::{self, Listener};
@@ -18,7 +19,7 @@ use axum::routing::post;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use support::{CONNECTIONS, Stage, load};
+use support::{CONNECTIONS, Stage, load, median};
 
 const ROUND: Duration = Duration::from_secs(5);
 /// More calls than a round gets through.
@@ -29,7 +30,7 @@ const PROOF_OF_CONCEPT: f64 = 263.0;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let mut stage = Stage::start().await?;
+    let mut stage = Stage::start(Isolation::Thread).await?;
     let module = Modules::example();
     let published = stage.author.publish(&module.rkey, Mode::PureV1, module.wasm)?;
     let bare = Listener::bind("bare", ([127, 0, 0, 1], 0).into()).await?;
@@ -44,8 +45,8 @@ async fn main() -> anyhow::Result<()> {
     let mut ratios = Vec::new();
     for round in 1..=3 {
         let tokens = stage.tokens(TOKENS);
-        let bare = load(bare_address, &body, None, ROUND).await?;
-        let verified = load(stage.service, &body, Some(tokens), ROUND).await?;
+        let bare = load(bare_address, CONNECTIONS, &body, None, ROUND).await?;
+        let verified = load(stage.service, CONNECTIONS, &body, Some(tokens), ROUND).await?;
         println!(
             "round {round}: bare axum {:>7.0}/s p50 {:>6.0} us | verified echo {:>6.0}/s p50 {:>6.0} us p99 {:>6.0} us | ratio {:.3} | {:.0}x the proof of concept",
             bare.per_second,
@@ -58,8 +59,7 @@ async fn main() -> anyhow::Result<()> {
         );
         ratios.push(verified.per_second / bare.per_second);
     }
-    ratios.sort_by(f64::total_cmp);
-    println!("median ratio {:.3}", ratios[1]);
+    println!("median ratio {:.3}", median(&ratios));
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use at_functions::auth::ServiceToken;
 use at_functions::clock::Clock;
-use at_functions::config::{Config, Settings};
+use at_functions::config::{Config, Isolation, Settings};
 use at_functions::dev::{Author, host_router};
 use at_functions::identity::{Did, SigningKey};
 use at_functions::server::{self, Listener, Service};
@@ -36,7 +36,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) async fn start() -> anyhow::Result<Stage> {
+    pub(crate) async fn start(isolation: Isolation) -> anyhow::Result<Stage> {
         let clock = Clock::system();
         let data_dir = tempfile::tempdir()?;
         let repo = Listener::bind("repo", ([127, 0, 0, 1], 0).into()).await?;
@@ -47,9 +47,10 @@ impl Stage {
             data_dir: Some(data_dir.path().to_owned()),
             plc_url: Some(author.origin().parse()?),
             allow_private_network: Some(true),
+            isolation: Some(isolation),
             ..Settings::default()
         })?;
-        let service = Service::start(&config, clock.clone())?;
+        let service = Service::start_with(&config, clock.clone(), server::sandbox(&config).await?)?;
         let key = SigningKey::from_bytes(&[7; 32])?;
         let mut callers = Vec::new();
         for _ in 0..CALLERS {
@@ -110,28 +111,23 @@ pub(crate) struct Figures {
     pub(crate) p99_micros: f64,
 }
 
-/// Sends calls over [`CONNECTIONS`] connections for `round`, or until the tokens are used up. Without
-/// tokens, as many as fit.
+/// Sends calls over so many connections for `round`, or until the tokens are used up. Without tokens, as
+/// many as fit.
 pub(crate) async fn load(
     address: SocketAddr,
+    connections: usize,
     body: &str,
     tokens: Option<Arc<Vec<String>>>,
     round: Duration,
 ) -> anyhow::Result<Figures> {
     let next = Arc::new(AtomicUsize::new(0));
     let started = Instant::now();
-    let mut connections = JoinSet::new();
-    for _ in 0..CONNECTIONS {
-        connections.spawn(connection(
-            address,
-            body.to_owned(),
-            tokens.clone(),
-            Arc::clone(&next),
-            started + round,
-        ));
+    let mut calls = JoinSet::new();
+    for _ in 0..connections {
+        calls.spawn(connection(address, body.to_owned(), tokens.clone(), Arc::clone(&next), started + round));
     }
     let mut latencies = Vec::new();
-    while let Some(of_one) = connections.join_next().await {
+    while let Some(of_one) = calls.join_next().await {
         latencies.extend(of_one??);
     }
     let seconds = started.elapsed().as_secs_f64();
@@ -192,4 +188,11 @@ async fn read_ok(stream: &mut TcpStream, buffer: &mut [u8]) -> anyhow::Result<()
             return Ok(());
         }
     }
+}
+
+/// The figure in the middle.
+pub(crate) fn median(figures: &[f64]) -> f64 {
+    let mut figures = figures.to_vec();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
 }

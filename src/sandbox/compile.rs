@@ -19,6 +19,11 @@ pub(crate) const MAX_COMPILED_BYTES: usize = 64 * 1024 * 1024;
 const MAX_COMPILED_RATIO: usize = 16;
 const COMPILED_BASE_BYTES: usize = 2 * 1024 * 1024;
 
+/// How long a compiled function may be whose module has so many bytes.
+pub(crate) fn most_compiled_bytes(module: usize) -> usize {
+    MAX_COMPILED_BYTES.min(module.saturating_mul(MAX_COMPILED_RATIO).saturating_add(COMPILED_BASE_BYTES))
+}
+
 /// A function as the compiler left it: native code, and what admission learned of the module. It may
 /// be kept and sent; a sandbox loads it ([`super::Sandbox::install`]). Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
@@ -82,7 +87,7 @@ impl Compiler {
             false => self.compile_core(mode, code)?,
         };
         let bytes = compiled.len();
-        if bytes > MAX_COMPILED_BYTES || bytes > code.len() * MAX_COMPILED_RATIO + COMPILED_BASE_BYTES {
+        if bytes > most_compiled_bytes(code.len()) {
             return Err(Refusal::ArtifactTooLarge { bytes }.into());
         }
         Ok(Compiled { mode, initial_bytes: admitted.initial_bytes, code: compiled.into() })

@@ -8,12 +8,19 @@
 //! have not had a turn yet, or were just answered by the host: most end within that one turn, so they
 //! must not wait for all the long ones. Then the long ones, in rotation; one of them gets a turn after
 //! at most `QUICK_IN_A_ROW` quick ones, so that a flood of short runs cannot stop them.
+//!
+//! In a worker process, what is to be done comes through a socket ([`Source`]). There is no thread just to
+//! read it, since a run would then wait for two threads to wake, one after the other: one that has nothing
+//! else to do listens, and gives the run that it hears of its first turn itself. Nobody listens
+//! meanwhile; most runs are over before it would have been worth to wake another thread. At the next tick
+//! another takes over, so there is one thread more than runs may have turns at once.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Instant;
@@ -27,6 +34,17 @@ use super::ticker::Ticker;
 /// How many quick runs may pass a waiting long one.
 const QUICK_IN_A_ROW: u8 = 4;
 
+/// Where runs come from, and whatever else there is to be told.
+pub(crate) trait Source: Send + Sync + 'static {
+    /// Waits for one thing and sees to it; `false` if there will be nothing any more.
+    fn take_in(&self) -> bool;
+}
+
+thread_local! {
+    /// This thread is listening: what it queues it takes itself.
+    static LISTENS: Cell<bool> = const { Cell::new(false) };
+}
+
 /// The threads. They end when this is dropped, after a last tick.
 pub(super) struct Executor {
     shared: Arc<Shared>,
@@ -36,6 +54,8 @@ struct Shared {
     queue: Mutex<Queue>,
     work: Condvar,
     closing: Arc<AtomicBool>,
+    threads: usize,
+    source: OnceLock<Arc<dyn Source>>,
 }
 
 #[derive(Default)]
@@ -45,20 +65,33 @@ struct Queue {
     long: VecDeque<Arc<Task>>,
     quick_in_a_row: u8,
     idle_threads: usize,
+    /// Threads that give a run its turn.
+    busy_threads: usize,
+    /// A thread is listening, or there is nothing more to be heard.
+    listened_to: bool,
 }
 
 impl Executor {
     /// Starts the threads, and the ticker that cuts their turns.
     pub(super) fn start(engine: &Engine, threads: usize) -> io::Result<Executor> {
-        let ticker = Arc::new(Ticker::start(engine.weak())?);
+        let threads = threads.max(1);
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             work: Condvar::new(),
             closing: Arc::new(AtomicBool::new(false)),
+            threads,
+            source: OnceLock::new(),
         });
+        let at_tick = Arc::downgrade(&shared);
+        let ticker = Ticker::start(engine.weak(), move || {
+            if let Some(shared) = at_tick.upgrade() {
+                shared.see_that_somebody_listens();
+            }
+        });
+        let ticker = Arc::new(ticker?);
         // From here on, a thread that cannot be started closes those that were.
         let executor = Executor { shared };
-        for number in 0..threads.max(1) {
+        for number in 0..threads {
             let shared = Arc::clone(&executor.shared);
             let ticker = Arc::clone(&ticker);
             thread::Builder::new().name(format!("guest-{number}")).spawn(move || {
@@ -67,6 +100,14 @@ impl Executor {
             })?;
         }
         Ok(executor)
+    }
+
+    /// Has the threads listen to `source` from now on, one of them at a time. The first source stays.
+    pub(super) fn listen_to(&self, source: Arc<dyn Source>) {
+        let _ = self.shared.source.set(source);
+        // Under the lock, as below.
+        let _queue = self.shared.queue();
+        self.shared.work.notify_all();
     }
 
     /// What a run's [`Control`] watches, to stop when the executor does.
@@ -141,14 +182,33 @@ impl Shared {
             Lane::Quick => queue.quick.push_back(task),
             Lane::Long => queue.long.push_back(task),
         }
-        if queue.idle_threads > 0 {
+        if queue.idle_threads > 0 && !LISTENS.get() {
             self.work.notify_one();
+        }
+    }
+
+    /// Runs that have turns at once: one thread is for listening, where there is something to listen to.
+    fn most_busy(&self) -> usize {
+        match self.source.get() {
+            Some(_) => (self.threads - 1).max(1),
+            None => self.threads,
+        }
+    }
+
+    /// Who listened may have a turn that takes long.
+    fn see_that_somebody_listens(&self) {
+        if self.source.get().is_some() {
+            let queue = self.queue();
+            if !queue.listened_to && queue.idle_threads > 0 {
+                self.work.notify_one();
+            }
         }
     }
 
     fn take_turns(self: &Arc<Self>, ticker: &Ticker) {
         while let Some(task) = self.next() {
             task.take_turn(self, ticker);
+            self.queue().busy_threads -= 1;
         }
     }
 
@@ -157,11 +217,30 @@ impl Shared {
     fn next(&self) -> Option<Arc<Task>> {
         let mut queue = self.queue();
         loop {
-            if let Some(task) = queue.next() {
+            if queue.busy_threads < self.most_busy()
+                && let Some(task) = queue.next()
+            {
+                queue.busy_threads += 1;
+                // What this thread was told of while it listened, nobody was woken for.
+                if queue.idle_threads > 0 && !queue.is_empty() {
+                    self.work.notify_one();
+                }
                 return Some(task);
             }
             if self.closing.load(Ordering::SeqCst) {
                 return None;
+            }
+            if let Some(source) = self.source.get()
+                && !queue.listened_to
+            {
+                queue.listened_to = true;
+                drop(queue);
+                LISTENS.set(true);
+                let goes_on = source.take_in();
+                LISTENS.set(false);
+                queue = self.queue();
+                queue.listened_to = !goes_on;
+                continue;
             }
             queue.idle_threads += 1;
             queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -171,6 +250,10 @@ impl Shared {
 }
 
 impl Queue {
+    fn is_empty(&self) -> bool {
+        self.canceled.is_empty() && self.quick.is_empty() && self.long.is_empty()
+    }
+
     fn next(&mut self) -> Option<Arc<Task>> {
         if let Some(task) = self.canceled.pop_front() {
             return Some(task);

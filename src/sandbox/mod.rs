@@ -57,8 +57,9 @@ pub use outcome::{Completion, Failure, Outcome, Usage};
 pub use thread::{ThreadSandbox, ThreadSandboxConfig};
 
 pub(crate) use admission::describe;
-pub(crate) use compile::{Compiler, MAX_COMPILED_BYTES, looks_whole};
+pub(crate) use compile::{Compiler, MAX_COMPILED_BYTES, looks_whole, most_compiled_bytes};
 pub(crate) use door::MAX_PAGE;
+pub(crate) use executor::Source;
 pub(crate) use thread::{Running, compiling_thread};
 
 /// Judges a module by the rules of its mode, as [`Sandbox::compile`] does before it compiles. What
@@ -96,6 +97,9 @@ pub trait Sandbox: Send + Sync + 'static {
     /// Makes what was compiled ready to run, here or on an earlier day. Takes time in proportion to its
     /// length, so it is not for async threads.
     fn install(&self, compiled: &Compiled) -> Result<Artifact, InstallError>;
+
+    /// How many modules may be compiled at once.
+    fn max_compiles(&self) -> usize;
 
     /// A number that differs where what was compiled cannot be installed: another version or other
     /// settings of the engine, another processor.

@@ -17,7 +17,7 @@ use wasmtime::Engine;
 
 use super::alarm::Alarms;
 use super::compile::{self, Compiled, Compiler};
-use super::executor::{Executor, Handle};
+use super::executor::{Executor, Handle, Source};
 use super::guest::{self, Control, Ended};
 use super::host::Host;
 use super::program::{Linkers, Output, Program};
@@ -57,6 +57,7 @@ pub struct ThreadSandbox {
     executor: Executor,
     alarms: Alarms,
     compiles: Option<mpsc::SyncSender<Compile>>,
+    compile_threads: usize,
     compiling: Arc<AtomicUsize>,
     running: Arc<AtomicUsize>,
     /// Dropped with the sandbox, which tells those who wait for runs.
@@ -82,11 +83,28 @@ impl ThreadSandbox {
         };
         let alarms = Alarms::start()?;
         let (compiling, running, open) = (Arc::default(), Arc::default(), watch::Sender::new(()));
-        Ok(ThreadSandbox { engine, linkers, slots, executor, alarms, compiles, compiling, running, open })
+        Ok(ThreadSandbox {
+            engine,
+            linkers,
+            slots,
+            executor,
+            alarms,
+            compiles,
+            compile_threads: config.compile_threads,
+            compiling,
+            running,
+            open,
+        })
     }
 }
 
 impl ThreadSandbox {
+    /// Has the threads listen to `source` when they have nothing else to do. From then on, one less of them
+    /// runs guests.
+    pub(crate) fn listen_to(&self, source: Arc<dyn Source>) {
+        self.executor.listen_to(source);
+    }
+
     /// Runs a guest to its end, and then calls `done` on whatever thread that is; drops it uncalled if
     /// the run panics or the sandbox is closed ([`without_answer`]). Dropping what this returns stops
     /// the guest.
@@ -150,6 +168,10 @@ impl Sandbox for ThreadSandbox {
     fn install(&self, compiled: &Compiled) -> Result<Artifact, InstallError> {
         let loaded = load(&self.engine, &self.linkers, compiled)?;
         Ok(Artifact::new(Arc::new(loaded), compiled.code().len()))
+    }
+
+    fn max_compiles(&self) -> usize {
+        self.compile_threads
     }
 
     fn fingerprint(&self) -> u64 {

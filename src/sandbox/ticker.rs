@@ -30,11 +30,12 @@ struct State {
 }
 
 impl Ticker {
-    pub(super) fn start(engine: EngineWeak) -> io::Result<Ticker> {
+    /// Calls `beside` at each tick.
+    pub(super) fn start(engine: EngineWeak, beside: impl Fn() + Send + 'static) -> io::Result<Ticker> {
         let state = Arc::new(State::default());
         let thread = thread::Builder::new().name("ticker".into()).spawn({
             let state = Arc::clone(&state);
-            move || tick(&engine, &state)
+            move || tick(&engine, &state, &beside)
         })?;
         Ok(Ticker { state, thread: thread.thread().clone() })
     }
@@ -65,7 +66,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-fn tick(engine: &EngineWeak, state: &State) {
+fn tick(engine: &EngineWeak, state: &State, beside: &dyn Fn()) {
     let mut quiet = 0;
     while !state.closed.load(Ordering::SeqCst) {
         if state.turns.load(Ordering::SeqCst) > 0 {
@@ -82,5 +83,6 @@ fn tick(engine: &EngineWeak, state: &State) {
             Some(engine) => engine.increment_epoch(),
             None => return,
         }
+        beside();
     }
 }

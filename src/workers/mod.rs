@@ -20,6 +20,7 @@ mod prepare;
 pub mod process;
 mod runs;
 mod store;
+mod turns;
 
 pub use prepare::{CacheState, Prepare, PrepareError};
 pub use runs::NotRun;
@@ -41,7 +42,7 @@ pub struct WorkersConfig {
     pub max_runs: usize,
     /// Runs that may wait for a place or for memory.
     pub max_waiting_runs: usize,
-    /// Modules being compiled at once.
+    /// Modules being compiled at once, of different authors; the sandbox's own bound wins if it is lower.
     pub max_compiles: usize,
     /// Modules being fetched, waiting to be compiled, or being compiled. Each may hold a module's
     /// bytes, up to [`crate::sandbox::MAX_MODULE_BYTES`].
@@ -60,7 +61,7 @@ impl Default for WorkersConfig {
             memory_budget_bytes: 2 << 30,
             max_runs: 240,
             max_waiting_runs: 2_000,
-            max_compiles: 1,
+            max_compiles: 4,
             max_preparing: 64,
             max_preparing_per_author: 4,
             artifact_cache_bytes: 256 << 20,

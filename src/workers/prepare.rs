@@ -1,7 +1,7 @@
 //! From a CID to an artifact: fetched once, compiled once, remembered in memory and on disk.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::disk::Disk;
 use super::flights::Flights;
+use super::turns::{Turn, Turns};
 use super::{RETRY_AFTER, StoreStats, Workers, WorkersConfig};
 use crate::lexicon::Mode;
 use crate::sandbox::{Artifact, CompileError, Compiled, Refusal, Sandbox};
@@ -120,7 +121,7 @@ impl Workers {
             Ok(Some(Ok(prepared))) => Ok(prepared),
             Ok(Some(Err(failed))) => Err(failed.into()),
             Ok(None) => Err(PrepareError::Lost { retry_after: RETRY_AFTER }),
-            Err(_) if preparations.compiles.get(&module).is_some() => {
+            Err(_) if preparations.has_code(module, &prepare.author) => {
                 Err(PrepareError::Compiling { retry_after: RETRY_AFTER })
             }
             Err(_) => Err(PrepareError::Fetching { retry_after: RETRY_AFTER }),
@@ -185,6 +186,9 @@ pub(super) struct Preparations {
     max_places: usize,
     authors: Arc<Mutex<HashMap<Arc<str>, usize>>>,
     max_per_author: usize,
+    turns: Turns,
+    /// Modules whose code is there and whose author has no turn yet.
+    in_line: Mutex<HashSet<(Module, Arc<str>)>>,
     compile_places: Arc<Semaphore>,
     compiles_begun: AtomicU64,
 }
@@ -192,6 +196,7 @@ pub(super) struct Preparations {
 impl Preparations {
     pub(super) fn new(config: &WorkersConfig, sandbox: Arc<dyn Sandbox>, disk: Option<Disk>) -> Preparations {
         let max_places = config.max_preparing.clamp(1, Semaphore::MAX_PERMITS);
+        let max_compiles = config.max_compiles.min(sandbox.max_compiles()).clamp(1, Semaphore::MAX_PERMITS);
         Preparations {
             sandbox,
             artifacts: Cache::builder()
@@ -209,8 +214,10 @@ impl Preparations {
             max_places,
             authors: Arc::default(),
             max_per_author: config.max_preparing_per_author.max(1),
+            turns: Turns::default(),
+            in_line: Mutex::default(),
             compiles_begun: AtomicU64::new(0),
-            compile_places: Arc::new(Semaphore::new(config.max_compiles.clamp(1, Semaphore::MAX_PERMITS))),
+            compile_places: Arc::new(Semaphore::new(max_compiles)),
         }
     }
 
@@ -248,14 +255,28 @@ impl Preparations {
         if let Some(known) = self.known(&module) {
             return warm(known);
         }
-        let _place = self.place(author).ok_or(Failed::Busy)?;
+        let _place = self.place(Arc::clone(&author)).ok_or(Failed::Busy)?;
         if let Some(artifact) = self.from_disk(module).await {
             return Ok((artifact, CacheState::Disk));
         }
         let code = code.await.map_err(|error| Failed::Fetch(Arc::new(error)))?;
+        // Before the flight: another author's caller of the same module must not wait in this one's line.
+        let _turn = self.turn(module, author).await;
         let compile = self.compiles.join(module, || Arc::clone(&self).compile(module, code));
         // The place is kept until then: the bytes are.
         compile.landed().await.unwrap_or(Err(Failed::Lost))
+    }
+
+    async fn turn(&self, module: Module, author: Arc<str>) -> Option<Turn> {
+        let in_line = InLine::new(&self.in_line, (module, Arc::clone(&author)));
+        let turn = self.turns.take(&author).await;
+        drop(in_line);
+        turn
+    }
+
+    /// Whether it is only the compiler that a caller still waits for.
+    fn has_code(&self, module: Module, author: &Arc<str>) -> bool {
+        self.compiles.get(&module).is_some() || lock(&self.in_line).contains(&(module, Arc::clone(author)))
     }
 
     async fn compile(self: Arc<Self>, module: Module, code: Bytes) -> Prepared {
@@ -319,6 +340,25 @@ impl Preparations {
         *count += 1;
         drop(authors);
         Some(Place { author, authors: Arc::clone(&self.authors), _place: place })
+    }
+}
+
+/// Is on a list for as long as it lives.
+struct InLine<'a> {
+    list: &'a Mutex<HashSet<(Module, Arc<str>)>>,
+    entry: (Module, Arc<str>),
+}
+
+impl InLine<'_> {
+    fn new(list: &Mutex<HashSet<(Module, Arc<str>)>>, entry: (Module, Arc<str>)) -> InLine<'_> {
+        lock(list).insert(entry.clone());
+        InLine { list, entry }
+    }
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        lock(self.list).remove(&self.entry);
     }
 }
 

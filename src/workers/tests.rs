@@ -73,6 +73,10 @@ impl Sandbox for Puppet {
         Ok(Artifact::new(Arc::new(()), compiled.code().len()))
     }
 
+    fn max_compiles(&self) -> usize {
+        100
+    }
+
     fn fingerprint(&self) -> u64 {
         self.fingerprint
     }

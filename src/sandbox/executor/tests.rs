@@ -152,3 +152,129 @@ fn closing_drops_what_is_queued() {
     release.send(()).unwrap();
     assert_eq!(dropped.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
 }
+
+/// Does what it is sent.
+struct Told(Mutex<mpsc::Receiver<Box<dyn FnOnce() + Send>>>);
+
+impl Source for Told {
+    fn take_in(&self) -> bool {
+        let told = self.0.lock().unwrap().recv();
+        told.is_ok_and(|told| {
+            told();
+            true
+        })
+    }
+}
+
+/// An executor of which this many threads run something at once, and what tells it things.
+fn told(busy: usize) -> (Arc<Executor>, mpsc::Sender<Box<dyn FnOnce() + Send>>) {
+    let executor = Arc::new(executor(busy + 1));
+    let (tell, orders) = mpsc::channel();
+    executor.listen_to(Arc::new(Told(Mutex::new(orders))));
+    (executor, tell)
+}
+
+const SOON: Duration = Duration::from_secs(20);
+
+#[test]
+fn who_heard_of_a_run_gives_it_its_turn() {
+    let (executor, tell) = told(2);
+    let mut itself = 0;
+    for _ in 0..20 {
+        let (done, threads) = mpsc::channel();
+        let spawner = Arc::clone(&executor);
+        tell.send(Box::new(move || {
+            done.send(thread::current().id()).unwrap();
+            let turn = async move { done.send(thread::current().id()).unwrap() };
+            spawner.spawn(Box::pin(turn), control(&spawner));
+        }))
+        .unwrap();
+        let heard = threads.recv_timeout(SOON).unwrap();
+        itself += usize::from(threads.recv_timeout(SOON).unwrap() == heard);
+    }
+    // But for one that was awake for another reason.
+    assert!(itself >= 15, "{itself}");
+}
+
+#[test]
+fn another_thread_listens_while_who_did_has_a_long_turn() {
+    let (executor, tell) = told(1);
+    let (release, held) = mpsc::channel::<()>();
+    let (begun, has_begun) = mpsc::channel();
+    let spawner = Arc::clone(&executor);
+    tell.send(Box::new(move || {
+        let turn = async move {
+            begun.send(()).unwrap();
+            held.recv().unwrap();
+        };
+        spawner.spawn(Box::pin(turn), control(&spawner));
+    }))
+    .unwrap();
+    has_begun.recv_timeout(SOON).unwrap();
+    let (heard, hears) = mpsc::channel();
+    tell.send(Box::new(move || heard.send(()).unwrap())).unwrap();
+    hears.recv_timeout(SOON).unwrap();
+    release.send(()).unwrap();
+}
+
+#[test]
+fn who_listens_is_not_one_of_those_that_have_turns() {
+    let (executor, tell) = told(2);
+    let (begun, has_begun) = mpsc::channel();
+    let holds: Vec<_> = (0..4)
+        .map(|_| {
+            let (release, held) = mpsc::channel::<()>();
+            let begun = begun.clone();
+            let turn = async move {
+                begun.send(()).unwrap();
+                held.recv().unwrap();
+            };
+            executor.spawn(Box::pin(turn), control(&executor));
+            release
+        })
+        .collect();
+    has_begun.recv_timeout(SOON).unwrap();
+    has_begun.recv_timeout(SOON).unwrap();
+    // Two have a turn, and a third thread listens; it leaves the others where they are.
+    for _ in 0..3 {
+        let (heard, hears) = mpsc::channel();
+        tell.send(Box::new(move || heard.send(()).unwrap())).unwrap();
+        hears.recv_timeout(SOON).unwrap();
+    }
+    assert_eq!(executor.ready(), 2);
+    for release in &holds {
+        release.send(()).unwrap();
+    }
+    has_begun.recv_timeout(SOON).unwrap();
+    has_begun.recv_timeout(SOON).unwrap();
+}
+
+#[test]
+fn a_run_that_is_woken_from_elsewhere_need_not_wait_for_who_listens() {
+    let (executor, _tell) = told(1);
+    let (answer, answered) = tokio::sync::oneshot::channel::<u8>();
+    let (waits, is_waiting) = mpsc::channel();
+    let (done, ended) = mpsc::channel();
+    let task = async move {
+        waits.send(()).unwrap();
+        done.send(answered.await.unwrap()).unwrap();
+    };
+    executor.spawn(Box::pin(task), control(&executor));
+    is_waiting.recv_timeout(SOON).unwrap();
+    answer.send(7).unwrap();
+    assert_eq!(ended.recv_timeout(SOON), Ok(7));
+}
+
+#[test]
+fn runs_go_on_when_there_is_nothing_more_to_be_heard() {
+    let (executor, tell) = told(1);
+    drop(tell);
+    let (done, ended) = mpsc::channel();
+    for name in ["a", "b"] {
+        let turns = Turns { left: 3, done: done.clone(), name };
+        executor.spawn(Box::pin(turns), control(&executor));
+    }
+    let mut names = [ended.recv_timeout(SOON).unwrap(), ended.recv_timeout(SOON).unwrap()];
+    names.sort_unstable();
+    assert_eq!(names, ["a", "b"]);
+}

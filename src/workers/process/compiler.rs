@@ -4,42 +4,35 @@ use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
 
+use super::compiles::CompileLimits;
 use super::memfile;
-use super::message::{Began, Begin, Build, FromCompiler, MAX_TO_PROCESS, ToCompiler, Walls, message, packet};
+use super::message::{Began, FromCompiler, MAX_TO_PROCESS, ToCompiler, Walls, message, packet};
 use super::seal;
 use super::socket::{Broken, Incoming, Receiver};
 use crate::sandbox::{CompileError, Compiler, Refusal, compiling_thread};
 
 /// How far compilers give way: guests come before them.
 const NICENESS: i32 = 19;
-/// Processor time of one compile.
-pub(super) const CPU_SECONDS: u64 = 5;
-/// Memory of one compile.
-const MEMORY_BYTES: u64 = 1 << 30;
 const FILES: u64 = 64;
 
 /// Compiles what the service sends.
 pub(super) fn serve(socket: BorrowedFd<'static>) -> Result<(), Broken> {
     let mut receiver = Receiver::new(MAX_TO_PROCESS);
-    let begin: Begin = message(&receiver.receive(socket)?).map_err(|_| Broken::Malformed)?;
+    let own: CompileLimits = message(&receiver.receive(socket)?).map_err(|_| Broken::Malformed)?;
     let limits = seal::Limits {
-        data_bytes: MEMORY_BYTES,
-        address_space_bytes: Some(MEMORY_BYTES),
-        cpu_seconds: Some(CPU_SECONDS),
+        data_bytes: own.memory_bytes,
+        address_space_bytes: Some(own.memory_bytes),
+        cpu_seconds: Some(own.cpu_seconds),
         files: FILES,
         niceness: NICENESS,
     };
-    let walls = match begin.build == Build::this() {
-        true => seal::lock_in(&limits).map_err(|error| error.to_string()),
-        false => Err("the compiler is of another build than the service".into()),
-    };
-    match walls {
+    match seal::lock_in(&limits) {
         Ok(walls) => {
             // Made before the seal; waits there until this thread has sealed both.
             let thread = compiling_thread("compiler".into(), move || work(socket, receiver, walls))?;
             thread.join().unwrap_or(Err(Broken::Closed))
         }
-        Err(reason) => Ok(packet(&Began::Failed(reason), None)?.send(socket)?),
+        Err(reason) => Ok(packet(&Began::Failed(reason.to_string()), None)?.send(socket)?),
     }
 }
 

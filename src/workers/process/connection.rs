@@ -6,11 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
+use serde::Serialize;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::message::{Began, Begin, Build, MAX_FROM_PROCESS, Walls, message, packet};
+use super::message::{Began, Begin, MAX_FROM_PROCESS, Walls, message, packet};
 use super::program::{Process, Role, Starter};
 use super::socket::{self, Broken, Incoming, Outgoing, Receiver};
 
@@ -38,20 +39,28 @@ pub(super) struct Started {
 #[error("{0}")]
 pub(super) struct NotStarted(pub(super) String);
 
-/// Starts a process and waits until it is sealed.
+/// Starts a worker, or what a worker's walls are tried with, and waits until it is sealed.
 pub(super) async fn start(
     starter: &Starter,
     role: Role,
     threads: usize,
     slots: usize,
 ) -> Result<Started, NotStarted> {
+    start_with(starter, role, &Begin { threads, slots }).await
+}
+
+/// Starts a process, tells it how to `begin`, and waits until it is sealed.
+pub(super) async fn start_with(
+    starter: &Starter,
+    role: Role,
+    begin: &impl Serialize,
+) -> Result<Started, NotStarted> {
     let failed = |error: &dyn std::fmt::Display| NotStarted(error.to_string());
     let (ours, theirs) = socket::pair().map_err(|error| failed(&error))?;
     rustix::io::ioctl_fionbio(&ours, true).map_err(|error| failed(&error))?;
     let process = starter.process(role, theirs).await.map_err(|error| failed(&error))?;
     let connection = Connection::new(ours).map_err(|error| failed(&error))?;
-    let begin =
-        packet(&Begin { build: Build::this(), threads, slots }, None).map_err(|error| failed(&error))?;
+    let begin = packet(begin, None).map_err(|error| failed(&error))?;
     connection.send(begin).map_err(|error| failed(&error))?;
     let mut receiver = Receiver::new(MAX_FROM_PROCESS);
     let began = match timeout(START_TIME, connection.receive(&mut receiver)).await {

@@ -1,7 +1,7 @@
 //! What the service and its processes say to each other.
 //!
-//! Postcard in packets. Both ends are one build, which the first word of each makes sure of; the
-//! service believes nothing else that it is told.
+//! Postcard in packets. Both ends are one build, since processes are started from the very file that the
+//! service runs (`program`); the service believes nothing else that it is told.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -19,22 +19,9 @@ pub(super) const MAX_TO_PROCESS: u64 = 64 * 1024 * 1024;
 /// The longest body that comes from one: an output at the highest cap there is, a message, logs.
 pub(super) const MAX_FROM_PROCESS: u64 = 12 * 1024 * 1024;
 
-/// What makes two processes one build, as far as they need to be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Build(String);
-
-impl Build {
-    pub(super) fn this() -> Build {
-        /// To be raised with any change of the messages.
-        const MESSAGES: u32 = 2;
-        Build(format!("{}/{MESSAGES} {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH))
-    }
-}
-
-/// What a process finds in its socket when it starts.
+/// What a worker finds in its socket when it starts. A compiler finds its limits there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Begin {
-    pub(super) build: Build,
     /// Threads that run guests.
     pub(super) threads: usize,
     /// Runs at once.

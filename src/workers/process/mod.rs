@@ -28,6 +28,7 @@ mod canary;
 mod compiler;
 mod compiles;
 mod connection;
+mod judged;
 mod link;
 mod memfile;
 mod message;
@@ -59,6 +60,9 @@ use crate::sandbox::{
     compiler_fingerprint, looks_whole,
 };
 
+pub use self::compiles::CompileLimits;
+#[doc(hidden)]
+pub use self::judged::{Word, judge_worker};
 pub use self::probe::{Attempt, Probe};
 pub use self::program::Program;
 
@@ -78,6 +82,9 @@ pub struct ProcessSandboxConfig {
     pub runs_per_worker: u64,
     /// How long a worker waits for its author's next run.
     pub idle: Duration,
+    /// What compilers may use; for tests.
+    #[doc(hidden)]
+    pub compile: CompileLimits,
 }
 
 impl Default for ProcessSandboxConfig {
@@ -90,6 +97,7 @@ impl Default for ProcessSandboxConfig {
             slots: 32,
             runs_per_worker: 10_000,
             idle: Duration::from_secs(30),
+            compile: CompileLimits::default(),
         }
     }
 }
@@ -143,6 +151,11 @@ impl ProcessSandbox {
         self.pool.processes()
     }
 
+    /// The numbers of the processes that compile a module now.
+    pub fn compilers(&self) -> Vec<u32> {
+        self.compilers.processes()
+    }
+
     /// Has a sealed process try to get out, then starts a first worker, and so learns whether this machine can seal one. To be called in a tokio
     /// runtime.
     pub async fn start(
@@ -179,7 +192,7 @@ impl ProcessSandbox {
         }
         Ok(ProcessSandbox {
             pool,
-            compilers: Compilers::new(starter),
+            compilers: Compilers::new(starter, config.compile),
             fingerprint,
             installed: AtomicU64::new(0),
         })
@@ -235,6 +248,10 @@ impl Sandbox for ProcessSandbox {
             file,
         };
         Ok(Artifact::new(Arc::new(installed), compiled.code().len()))
+    }
+
+    fn max_compiles(&self) -> usize {
+        self.compilers.at_once()
     }
 
     fn fingerprint(&self) -> u64 {

@@ -153,9 +153,10 @@ impl Process {
         self.child.as_ref().map_or(0, Child::id)
     }
 
-    /// How it ended, once its socket is closed; waits a little for the kernel to say so.
+    /// How it ended, once its socket is closed; waits for the kernel to say so, which on a machine with much
+    /// else to do takes a moment.
     pub(super) async fn end(mut self) -> End {
-        for _ in 0..50 {
+        for _ in 0..1_000 {
             match self.child.as_mut().map(Child::try_wait) {
                 Some(Ok(Some(status))) => {
                     self.child = None;

@@ -135,17 +135,22 @@ impl Receiver {
         if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
             return Err(Broken::TooLong);
         }
+        Incoming::unpack(&self.buffer[..received.bytes], files, self.most)
+    }
+}
+
+impl Incoming {
+    /// Takes a packet apart whose body may have `most` bytes.
+    pub(super) fn unpack(packet: &[u8], files: Vec<OwnedFd>, most: u64) -> Result<Incoming, Broken> {
         // No packet of ours is empty.
-        let Some((&head, body)) = self.buffer[..received.bytes].split_first() else {
-            return Err(Broken::Closed);
-        };
+        let Some((&head, body)) = packet.split_first() else { return Err(Broken::Closed) };
         let mut files = files.into_iter();
         let body = match head {
-            INLINE if body.len() as u64 > self.most => return Err(Broken::TooLong),
+            INLINE if body.len() as u64 > most => return Err(Broken::TooLong),
             INLINE => body.to_vec(),
             IN_FILE if body.is_empty() => {
                 let file = files.next().ok_or(Broken::Malformed)?;
-                memfile::read(file, self.most)?
+                memfile::read(file, most)?
             }
             _ => return Err(Broken::Malformed),
         };

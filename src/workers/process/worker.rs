@@ -1,25 +1,26 @@
 //! What a worker process does: runs the guests that it is sent, and nothing else.
 //!
-//! The main thread reads the socket; guests run on threads of a [`ThreadSandbox`], and whichever of
-//! them has something to say writes it itself. What a guest asks of its host goes back to the
-//! service, which knows what the run may have.
+//! Guests run on threads of a [`ThreadSandbox`]. Those that have nothing to run read the socket, one at
+//! a time ([`Source`]), and whichever has something to say writes it itself; the main thread waits for the
+//! end. What a guest asks of its host goes back to the service, which knows what the run may have.
 
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::sync::oneshot;
 
 use super::memfile;
-use super::message::{Began, Begin, Build, FromWorker, MAX_TO_PROCESS, ToWorker, message, packet};
+use super::message::{Began, Begin, FromWorker, MAX_TO_PROCESS, ToWorker, message, packet};
 use super::seal;
 use super::socket::{Broken, Incoming, Receiver};
 use crate::sandbox::{
     Artifact, BoxFuture, Compiled, Completion, Denied, Door, HostCall, HostReply, Job, Lease, Lost,
-    MAX_COMPILED_BYTES, Owner, Running, Sandbox, ThreadSandbox, ThreadSandboxConfig,
+    MAX_COMPILED_BYTES, Owner, Running, Sandbox, Source, ThreadSandbox, ThreadSandboxConfig,
 };
 
 /// How far workers give way to the service.
@@ -44,22 +45,47 @@ pub(super) fn serve(socket: BorrowedFd<'static>) -> Result<(), Broken> {
         Err(reason) => return Ok(packet(&Began::Failed(reason), None)?.send(socket)?),
     };
     let worker = Arc::new(Worker { sandbox, socket, runs: Mutex::default(), modules: Mutex::default() });
-    loop {
-        match receiver.receive(socket) {
-            Ok(incoming) => worker.obey(incoming)?,
-            Err(Broken::Closed) => return Ok(()),
-            Err(broken) => return Err(broken),
-        }
+    let (over, end) = mpsc::channel();
+    worker.sandbox.listen_to(Arc::new(Orders {
+        worker: Arc::clone(&worker),
+        receiver: receiver.into(),
+        over,
+    }));
+    end.recv().unwrap_or(Err(Broken::Closed))
+}
+
+/// What the service says.
+struct Orders {
+    worker: Arc<Worker>,
+    /// Only one thread listens at a time.
+    receiver: Mutex<Receiver>,
+    over: mpsc::Sender<Result<(), Broken>>,
+}
+
+impl Source for Orders {
+    fn take_in(&self) -> bool {
+        let obeyed = catch_unwind(AssertUnwindSafe(|| {
+            let incoming = lock(&self.receiver).receive(self.worker.socket)?;
+            self.worker.obey(incoming)
+        }));
+        let end = match obeyed {
+            Ok(Ok(())) => return true,
+            Ok(Err(Broken::Closed)) => Ok(()),
+            Ok(Err(broken)) => Err(broken),
+            Err(_) => Err(Broken::Malformed),
+        };
+        // The main thread waits for it as long as there is one.
+        let _ = self.over.send(end);
+        false
     }
 }
 
 /// Seals this process, with all that must be made before.
 fn prepare(begin: &Begin) -> Result<(ThreadSandbox, super::message::Walls), String> {
-    if begin.build != Build::this() {
-        return Err("the worker is of another build than the service".into());
-    }
     let walls = seal::lock_in(&limits(begin.slots)).map_err(|error| error.to_string())?;
-    let config = ThreadSandboxConfig { threads: begin.threads, compile_threads: 0, slots: begin.slots };
+    // One of the threads listens.
+    let threads = begin.threads + 1;
+    let config = ThreadSandboxConfig { threads, compile_threads: 0, slots: begin.slots };
     let sandbox = ThreadSandbox::start(config).map_err(|error| error.to_string())?;
     if sandbox.max_runs() < begin.slots {
         return Err(format!("there is address space for only {} runs", sandbox.max_runs()));

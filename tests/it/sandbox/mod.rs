@@ -84,6 +84,8 @@ macro_rules! tests_of_guests {
 }
 
 #[cfg(target_os = "linux")]
+mod compiles;
+#[cfg(target_os = "linux")]
 mod deaths;
 mod door;
 #[cfg(target_os = "linux")]

@@ -9,6 +9,8 @@ use super::super::{memfile, socket};
 use super::*;
 use crate::sandbox::{Artifact, Failure, Limits, Logs, Outcome, Owner, Usage};
 
+mod sequences;
+
 const FUNCTION: Function = [5; 32];
 
 const LIMITS: Limits = Limits {

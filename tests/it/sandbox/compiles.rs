@@ -1,0 +1,226 @@
+//! Compilers, which are processes of their own: what they may use, and who waits for whom.
+
+use std::convert::Infallible;
+use std::time::Instant;
+
+use at_functions::sandbox::Refusal;
+use at_functions::workers::process::CompileLimits;
+use at_functions::workers::{CacheState, Prepare, PrepareError, Workers, WorkersConfig};
+use ipld_core::cid::Cid;
+use ipld_core::cid::multihash::Multihash;
+use tokio::task::JoinHandle;
+
+use super::*;
+
+/// Answers with its input.
+const ECHO: &str = "(i64.or (i64.shl (i64.extend_i32_u (local.get $pointer)) (i64.const 32)) (i64.extend_i32_u (local.get $length)))";
+
+/// Far more than any test takes.
+const LONG: Duration = Duration::from_secs(300);
+
+struct Stage {
+    sandbox: Arc<ProcessSandbox>,
+    workers: Workers,
+    runtime: Runtime,
+}
+
+type Prepared = Result<(Artifact, CacheState), PrepareError<Infallible>>;
+
+impl Stage {
+    fn set(compile: CompileLimits) -> Stage {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let config = ProcessSandboxConfig { threads: 1, slots: 8, compile, ..Default::default() };
+        let sandbox = Arc::new(runtime.block_on(ProcessSandbox::start(config, program())).unwrap());
+        let _runtime = runtime.enter();
+        let workers =
+            Workers::start(WorkersConfig::default(), Arc::clone(&sandbox) as Arc<dyn Sandbox>, None);
+        drop(_runtime);
+        Stage { sandbox, workers, runtime }
+    }
+
+    /// Asks for an author's module, known by a number.
+    fn asks(&self, author: &str, number: u8, code: &Bytes) -> JoinHandle<Prepared> {
+        let cid = Cid::new_v1(0x55, Multihash::wrap(0x12, &[number; 32]).unwrap());
+        let deadline = Instant::now() + LONG;
+        let prepare = Prepare { cid, mode: Mode::PureV1, author: author.into(), deadline };
+        let (workers, code) = (self.workers.clone(), code.clone());
+        self.runtime.spawn(async move { workers.prepare(prepare, || async move { Ok(code) }).await })
+    }
+
+    fn prepare(&self, author: &str, number: u8, code: &Bytes) -> Prepared {
+        self.runtime.block_on(self.asks(author, number, code)).unwrap()
+    }
+
+    fn compiles(&self) -> u64 {
+        self.workers.stats().compiles_begun
+    }
+
+    /// Waits until this many processes compile something, and gives their numbers.
+    fn compilers_are(&self, many: usize) -> Vec<u32> {
+        let began = Instant::now();
+        loop {
+            let compilers = self.sandbox.compilers();
+            if compilers.len() == many {
+                return compilers;
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "{compilers:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// A module that the compiler needs some 2.5 ms of processor time for each function of.
+fn bomb(functions: usize) -> Bytes {
+    let line = |n: usize| {
+        let (a, b, c, d) = (n * 7 % 30, (n * 11 + 3) % 30, n * 5 % 30, n % 30);
+        format!(
+            "(local.set {d} (i64.add (i64.mul (local.get {a}) (local.get {b})) (i64.load (i32.wrap_i64 (local.get {c})))))"
+        )
+    };
+    let body: String = (0..200).map(line).collect();
+    let one = format!("(func (local {}) {body})", "i64 ".repeat(30));
+    let code = wat::parse_str(format!("(module (memory 1) {one})")).unwrap();
+    // What follows the header of the code section: its one body, with its length.
+    let function = wasm_code(&code);
+    let mut module = b"\0asm\x01\0\0\0".to_vec();
+    let types = b"\x03\x60\x01\x7f\x01\x7f\x60\x02\x7f\x7f\x01\x7e\x60\0\0";
+    section(&mut module, 1, types);
+    section(&mut module, 3, &[&leb(functions + 2)[..], &[0, 1], &vec![2; functions]].concat());
+    section(&mut module, 5, &[1, 0, 1]);
+    section(&mut module, 7, b"\x03\x06memory\x02\0\x05alloc\0\0\x03run\0\x01");
+    let own: &[u8] = &[5, 0, 0x41, 0x80, 0x08, 0x0b, 4, 0, 0x42, 0, 0x0b];
+    section(&mut module, 10, &[&leb(functions + 2)[..], own, &function.repeat(functions)].concat());
+    module.into()
+}
+
+/// The bodies of a module whose last section is its code.
+fn wasm_code(module: &[u8]) -> Vec<u8> {
+    let mut at = 8;
+    loop {
+        let (length, of_length) = read_leb(&module[at + 1..]);
+        let content = at + 1 + of_length;
+        if module[at] == 10 {
+            // After the number of functions, which is one.
+            return module[content + 1..content + length].to_vec();
+        }
+        at = content + length;
+    }
+}
+
+fn section(module: &mut Vec<u8>, number: u8, content: &[u8]) {
+    module.push(number);
+    module.extend(leb(content.len()));
+    module.extend(content);
+}
+
+fn leb(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number > 0x7f {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
+}
+
+fn read_leb(bytes: &[u8]) -> (usize, usize) {
+    let length = bytes.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+    let number = bytes[..length].iter().rev().fold(0, |number, byte| number << 7 | usize::from(byte & 0x7f));
+    (number, length)
+}
+
+fn echo() -> Bytes {
+    wat::parse_str(module(ECHO)).unwrap().into()
+}
+
+#[test]
+fn a_module_that_takes_too_much_processor_time_is_refused_and_that_is_remembered() {
+    let stage = Stage::set(CompileLimits { cpu_seconds: 1, wall: LONG, ..Default::default() });
+    let code = bomb(1_500);
+    for _ in 0..2 {
+        let refused = stage.prepare("a", 1, &code).unwrap_err();
+        assert!(matches!(refused, PrepareError::Refused(Refusal::TooSlow)), "{refused:?}");
+    }
+    assert_eq!(stage.compiles(), 1);
+    // Nothing is wrong with the next one.
+    assert!(stage.prepare("a", 2, &echo()).is_ok());
+}
+
+#[test]
+fn a_compile_that_is_out_of_time_is_ended_and_not_held_against_its_module() {
+    let stage =
+        Stage::set(CompileLimits { wall: Duration::from_millis(300), cpu_seconds: 60, ..Default::default() });
+    let code = bomb(3_000);
+    for _ in 0..2 {
+        let lost = stage.prepare("a", 1, &code).unwrap_err();
+        assert!(matches!(lost, PrepareError::Lost { .. }), "{lost:?}");
+        stage.compilers_are(0);
+    }
+    assert_eq!(stage.compiles(), 2);
+}
+
+#[test]
+fn a_compile_that_runs_out_of_memory_is_not_held_against_its_module() {
+    // A compiler itself has 140 MiB, most of which is the program.
+    let limits = CompileLimits { memory_bytes: 176 << 20, wall: LONG, cpu_seconds: 60, ..Default::default() };
+    let stage = Stage::set(limits);
+    assert!(stage.prepare("a", 1, &echo()).is_ok());
+    // Its own bytes, a copy of them, and what becomes of them.
+    let code = bomb(3_400);
+    let lost = stage.prepare("a", 2, &code).unwrap_err();
+    assert!(matches!(lost, PrepareError::Lost { .. }), "{lost:?}");
+    let _asked = stage.asks("a", 2, &code);
+    stage.compilers_are(1);
+    assert_eq!(stage.compiles(), 3);
+}
+
+#[test]
+fn a_compiler_that_is_killed_costs_its_own_callers_one_answer() {
+    let stage = Stage::set(CompileLimits { cpu_seconds: 60, wall: LONG, ..Default::default() });
+    let code = bomb(400);
+    let asked = stage.asks("a", 1, &code);
+    let compilers = stage.compilers_are(1);
+    let killed = std::process::Command::new("kill").args(["-KILL", &compilers[0].to_string()]).status();
+    assert!(killed.unwrap().success());
+    let lost = stage.runtime.block_on(asked).unwrap().unwrap_err();
+    assert!(matches!(lost, PrepareError::Lost { .. }), "{lost:?}");
+    assert_eq!(stage.prepare("a", 1, &code).unwrap().1, CacheState::Cold);
+}
+
+#[test]
+fn a_compile_goes_on_when_nobody_waits_any_more() {
+    let stage = Stage::set(CompileLimits { cpu_seconds: 60, wall: LONG, ..Default::default() });
+    let code = bomb(200);
+    let given_up = stage.asks("a", 1, &code);
+    stage.compilers_are(1);
+    given_up.abort();
+    stage.compilers_are(0);
+    stage.prepare("a", 1, &code).unwrap();
+    assert_eq!(stage.compiles(), 1);
+}
+
+#[test]
+fn compile_bombs_cost_nobody_else_anything() {
+    // As much as a module may need, and far more than it is given.
+    let stage = Stage::set(CompileLimits { cpu_seconds: 60, wall: LONG, ..Default::default() });
+    let warm = stage.prepare("b", 100, &echo()).unwrap().0;
+    let code = bomb(3_000);
+    let bombs: Vec<_> = (0..4).map(|number| stage.asks("a", number, &code)).collect();
+    let bombed = stage.compilers_are(1);
+    // Of another author, what is warm is run, and what is cold is compiled, ...
+    for number in 0..20 {
+        let completion =
+            stage.runtime.block_on(stage.sandbox.run(job(&warm, &number.to_string(), WIDE), Lease::none()));
+        assert_eq!(completion.unwrap().result.unwrap(), number.to_string());
+    }
+    let cold = stage.prepare("b", 101, &echo()).unwrap();
+    assert_eq!(cold.1, CacheState::Cold);
+    // ... the bomb's own module too, for whoever has it beside its author: it does not stand in line there.
+    let shared = stage.asks("c", 3, &code);
+    stage.compilers_are(2);
+    // ... while the first of the bombs is still at it, and the others wait for it.
+    assert!(bombs.iter().all(|bomb| !bomb.is_finished()));
+    assert!(stage.sandbox.compilers().contains(&bombed[0]));
+    assert!(!shared.is_finished());
+}
