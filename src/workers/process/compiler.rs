@@ -8,7 +8,7 @@ use super::memfile;
 use super::message::{Began, Begin, Build, FromCompiler, MAX_TO_PROCESS, ToCompiler, Walls, message, packet};
 use super::seal;
 use super::socket::{Broken, Incoming, Receiver};
-use crate::sandbox::{CompileError, Compiler, Refusal, compiling_thread};
+use crate::sandbox::{CompileError, Compiler, MAX_COMPILED_BYTES, Refusal, compiling_thread};
 
 /// How far compilers give way: guests come before them.
 const NICENESS: i32 = 19;
@@ -27,6 +27,7 @@ pub(super) fn serve(socket: BorrowedFd<'static>) -> Result<(), Broken> {
         address_space_bytes: Some(MEMORY_BYTES),
         cpu_seconds: Some(CPU_SECONDS),
         files: FILES,
+        file_bytes: MAX_COMPILED_BYTES as u64,
         niceness: NICENESS,
     };
     let walls = match begin.build == Build::this() {
