@@ -1,5 +1,5 @@
-//! The fixed world of the fuzz targets: one author with a key and a repo, one moment. Everything is
-//! the same in each run, so that inputs and seeds keep their meaning.
+//! The fixed world of the targets: one author with a key and a repo, one moment. Everything is the
+//! same in each run, so that inputs and seeds keep their meaning.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
