@@ -21,7 +21,7 @@ const TINY: Limits = Limits {
 };
 
 /// What ends by itself, or within its limits, is over long before.
-const AN_AGE: Duration = Duration::from_secs(10);
+const AN_AGE: Duration = Duration::from_secs(60);
 
 const INPUT: &[u8] = br#"{"atUri":"at://did:web:a.example/a.b.c/d"}"#;
 

@@ -1,9 +1,12 @@
-//! The fuzz targets without a fuzzer: each is given its seeds, and changes of them, the same in each run.
+//! The fuzz targets without a fuzzer: each is given its seeds, what a fuzzer once found, and changes of
+//! both, the same in each run.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use data_encoding::BASE64;
 
 #[allow(dead_code, reason = "the fuzzer's own crate uses all of it")]
 #[path = "../../fuzz/src/lib.rs"]
@@ -16,11 +19,14 @@ fn in_fuzz(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(path)
 }
 
-/// The seeds of a target, in the order of their names.
+/// The seeds of a target, in the order of their names, and what a fuzzer found to go other ways.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let entries = std::fs::read_dir(in_fuzz("seeds").join(target)).unwrap();
     let paths: BTreeSet<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
+    let seeds = paths.iter().map(|path| std::fs::read(path).unwrap());
+    let found = std::fs::read_to_string(in_fuzz("found").join(target)).unwrap();
+    let found = found.lines().map(|line| BASE64.decode(line.as_bytes()).unwrap());
+    seeds.chain(found).collect()
 }
 
 /// Numbers that look random and are the same in each run (xorshift).
@@ -73,7 +79,7 @@ fn fuzz(name: &str, changes: usize) {
         assert!(held.is_ok(), "{name} does not hold for {input:?}");
     };
     let seeds = seeds(name);
-    assert!(!seeds.is_empty());
+    assert!(seeds.len() > 2, "{name} has only {} seeds", seeds.len());
     seeds.iter().for_each(|seed| holds(seed));
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     let began = Instant::now();
@@ -112,7 +118,7 @@ macro_rules! targets {
 
 targets! {
     allowed_hosts 10_000
-    any_module 5_000
+    any_module 30_000
     at_uri 30_000
     car_bytes 10_000
     car_edits 10_000
