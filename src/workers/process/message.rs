@@ -26,7 +26,7 @@ pub(super) struct Build(String);
 impl Build {
     pub(super) fn this() -> Build {
         /// To be raised with any change of the messages.
-        const MESSAGES: u32 = 1;
+        const MESSAGES: u32 = 2;
         Build(format!("{}/{MESSAGES} {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH))
     }
 }
