@@ -10,6 +10,7 @@ mod dependencies;
 mod dev;
 mod envelope;
 mod examples;
+mod fuzzed;
 mod grants;
 mod guests;
 mod guide;

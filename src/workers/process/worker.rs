@@ -101,6 +101,7 @@ pub(super) fn limits(slots: usize) -> seal::Limits {
         address_space_bytes: None,
         cpu_seconds: None,
         files: FILES,
+        file_bytes: MAX_COMPILED_BYTES as u64,
         niceness: NICENESS,
     }
 }

@@ -15,13 +15,46 @@ fn probe() -> Probe {
 #[test]
 fn every_way_out_of_a_worker_is_refused() {
     let probe = probe();
-    assert_eq!(probe.tried.len(), 21);
+    assert_eq!(probe.tried.len(), 26);
     let through: Vec<_> = probe.tried.iter().filter(|attempt| attempt.refused.is_none()).collect();
     assert!(through.is_empty(), "{through:?}");
     assert_eq!(probe.calls_not_refused, [0; 0]);
     assert_eq!(probe.descriptors, [0; 0]);
     assert_eq!(probe.variables, 0);
     assert_eq!(probe.holes(), Vec::<String>::new());
+}
+
+/// The value of a line of `/proc/<process>/status` and of its like.
+fn line<'a>(text: &'a str, name: &str) -> &'a str {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap_or_else(|| panic!("no {name} in {text}")).trim()
+}
+
+#[test]
+fn a_worker_is_started_with_nothing_and_sealed_as_the_kernel_tells() {
+    let processes = Processes::start(small());
+    let workers = processes.sandbox.workers();
+    assert!(!workers.is_empty());
+    for worker in workers {
+        let of = |name: &str| std::fs::read_to_string(format!("/proc/{worker}/{name}")).unwrap();
+        assert_eq!(of("cmdline"), "at-functions\0worker\0");
+        let status = of("status");
+        assert_eq!(line(&status, "NoNewPrivs:"), "1");
+        assert_eq!(line(&status, "Seccomp:"), "2");
+        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+            assert_eq!(line(&status, set), "0000000000000000", "{set}");
+        }
+        let limits = of("limits");
+        let hard = |name: &str| line(&limits, name).split_whitespace().nth(1).unwrap().to_owned();
+        assert_eq!(hard("Max core file size"), "0");
+        assert_eq!(hard("Max processes"), "0");
+        assert_eq!(hard("Max locked memory"), "0");
+        assert_eq!(hard("Max msgqueue size"), "0");
+        assert_eq!(hard("Max open files"), "1024");
+        assert_eq!(hard("Max file size"), (64 << 20).to_string());
+        assert_eq!(hard("Max data size"), ((2u64 << 30) + 8 * (256 << 20)).to_string());
+        assert_eq!(of("oom_score_adj").trim(), "1000");
+    }
 }
 
 #[test]
@@ -49,6 +82,7 @@ fn files_and_the_network_are_shut_by_more_than_the_filter() {
             "take all memory",
             "debug the service",
             "signal the service",
+            "fill a file without end",
         ];
         for what in shut {
             assert!(refused(what), "{what}");
