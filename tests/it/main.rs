@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
 
 mod artifacts;
+mod callers;
 mod cli;
 mod dependencies;
 mod dev;
@@ -12,7 +13,6 @@ mod envelope;
 mod examples;
 mod guests;
 mod guide;
-mod hostile;
 mod lexicons;
 mod links;
 mod network;
