@@ -34,7 +34,7 @@ mod service;
 #[path = "../world.rs"]
 mod world;
 
-/// Rows that this design, or this version of it, has nothing for.
+/// Rows that this design, or this version of it, has nothing for, as SECURITY.md tells.
 const NO_PLACE: [(u32, &str); 3] = [
     (32, "no module is known that makes the compiler panic"),
     (70, "this version has no limits for each caller"),
@@ -178,6 +178,7 @@ exam! {
             no_error_tells_of_the_host: 80;
         }
     }
+    // What dies in these is a process. With threads there is none that could.
     in processes only {
         deaths {
             a_compiler_that_is_killed_costs_its_caller_a_503_and_the_next_compile_nothing: 31;
@@ -194,4 +195,13 @@ fn every_row_has_a_test_or_no_place_here() {
     let in_both: Vec<u32> = TESTED.iter().copied().filter(has_no_place).collect();
     assert_eq!(in_both, Vec::<u32>::new());
     assert!(TESTED.iter().all(|row| (1..=ROWS).contains(row)));
+}
+
+#[test]
+fn rows_without_a_test_are_told_to_whoever_reads_of_security() {
+    let told = include_str!("../../../SECURITY.md");
+    let told = told.split("\n## ").find(|part| part.starts_with("Attacks that have no place here")).unwrap();
+    let rows: Vec<u32> =
+        told.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" |")?.0.parse().ok()).collect();
+    assert_eq!(rows, NO_PLACE.map(|(row, _)| row));
 }

@@ -15,7 +15,7 @@ const NEARLY_ALL: Duration = Duration::from_millis(150);
 /// How long the first call of a function may take beside them.
 const COLD: Duration = Duration::from_secs(2);
 /// How long they are looked at.
-const LOOK: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_secs(2);
 
 impl Arena {
     /// Once all these calls of spinners run: calls the bystander again and again, one call after the

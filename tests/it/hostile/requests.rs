@@ -226,17 +226,16 @@ pub(crate) async fn names_and_messages_carry_nothing_that_a_terminal_obeys(arena
     assert_eq!(answer.error(), (400, "InvalidFunction"));
     let plain = |text: &str| !text.chars().any(|c| c.is_control() || c == '\u{202e}');
     assert!(plain(answer.message()), "{answer:?}");
-    let export = format!("(module (func (export \"{}\")))", "\\1b[31m\\e2\\80\\ae\\0d\\0a");
-    for text in
-        [export.clone(), export.replace("func (export", "import \"env\"").replace("\")))", "\" (func)))")]
-    {
-        let Ok(code) = wat::parse_str(&text) else { continue };
-        assert!(plain(&arena.refusal(&code).await), "{text}");
+    for text in [
+        r#"(module (func (export "\1b[31m\e2\80\ae\0d\0a")))"#,
+        r#"(module (import "env" "\1b[31m\e2\80\ae\0d\0a" (func)))"#,
+    ] {
+        assert!(plain(&arena.refusal(&crate::modules::plain(text)).await), "{text}");
     }
     // What a function says itself is JSON in the answer, and not in the log.
     let named = arena.publish_record(ECHO, |record| record["name"] = evil.into());
     let answer = arena.world.run(&named.uri, json!(evil)).await;
-    assert!([200, 400].contains(&answer.status), "{answer:?}");
+    assert_eq!(answer.output()["echo"], evil);
     let answer = arena.world.run(&format!("at://{evil}/at.functions.metadata/x"), json!({})).await;
     assert_eq!(answer.error(), (400, "InvalidRequest"));
     assert!(plain(answer.message()), "{answer:?}");
