@@ -19,6 +19,9 @@
 //! What the rooms stand on: `egress` (the only way out to the network), `identity` (DIDs, handles,
 //! keys), `repo` (signed repositories), `lexicon` (the records and names of `at.functions.*`).
 
+// What only worker processes need is there on every system, and unused where there are none.
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
+
 pub mod audit;
 pub mod auth;
 pub mod cli;

@@ -44,7 +44,6 @@ impl Service {
             format!("--plc-url={}", network.plc_url()),
             format!("--handle-resolver={}", network.handle_resolver_url()),
             "--allow-private-network".to_owned(),
-            "--isolation=thread".to_owned(),
         ];
         // What a test says of a setting stands in place of the usual.
         let name = |argument: &str| argument.split('=').next().map(str::to_owned);

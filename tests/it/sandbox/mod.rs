@@ -8,6 +8,7 @@ use at_functions::sandbox::{
     Artifact, CompileError, Completion, Failure, Job, Lease, Limits, NoDoor, Outcome, Owner, Sandbox,
     ThreadSandbox, ThreadSandboxConfig,
 };
+#[cfg(target_os = "linux")]
 use at_functions::workers::process::{ProcessSandbox, ProcessSandboxConfig, Program};
 use bytes::Bytes;
 use tokio::runtime::Runtime;
@@ -72,11 +73,14 @@ macro_rules! tests_of_guests {
 }
 
 mod door;
+#[cfg(target_os = "linux")]
 mod in_processes;
 mod in_threads;
+#[cfg(target_os = "linux")]
 mod process;
 
 /// The program that has workers in it.
+#[cfg(target_os = "linux")]
 fn program() -> Program {
     Program::at(env!("CARGO_BIN_EXE_at-functions"))
 }
