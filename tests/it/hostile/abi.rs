@@ -148,7 +148,7 @@ pub(crate) async fn what_is_no_json_is_no_output_each_time_anew(arena: &Arena) {
         let data = format!("{PAGE} (data (i32.const 8) \"{text}\")");
         let length = wasm_text_length(text);
         let module = module(&data, "i32.const 1024", &output_at(8, length));
-        let function = arena.publish(&wasm(&module), USUAL);
+        let function = arena.publish(&wasm(&module), LONG);
         let answers = arena.attack_at_once(&function, 3).await;
         for answer in &answers {
             failed(answer, "outputInvalid");

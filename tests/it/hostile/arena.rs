@@ -48,6 +48,11 @@ pub(crate) const USUAL: Allowed = Allowed { memory_mb: 32, millis: 100 };
 /// As much time as there is, for rows that are not about time.
 pub(crate) const LONG: Allowed = Allowed { memory_mb: 32, millis: 5_000 };
 
+/// Gives a record as much time as there is: the machine of the tests may be busy.
+pub(crate) fn patient(record: &mut Value) {
+    record["maxDurationMs"] = 5_000.into();
+}
+
 /// Holds the service of this isolation to a row. Rows go on one after the other.
 pub(crate) fn hold(isolation: Isolation, row: impl AsyncFn(&Arena)) {
     static TURN: Mutex<()> = Mutex::new(());
@@ -89,7 +94,7 @@ impl Arena {
             (format!("http://localhost:{port}"), format!("did:web:localhost%3A{port}"))
         })
         .await;
-        let bystander = world.publish("bystander", ECHO);
+        let bystander = world.publish_record("bystander", ECHO, patient);
         let published = AtomicUsize::new(0);
         let service = started.unwrap();
         Arena { world, service, isolation, bystander, published, late: Mutex::default() }
@@ -113,10 +118,14 @@ impl Arena {
         })
     }
 
-    /// Publishes these bytes with a record that `edit` has the last word on, under a name of their own.
+    /// Publishes these bytes with as much time as there is and a record that `edit` has the last word on,
+    /// under a name of their own.
     pub(crate) fn publish_record(&self, wasm: &[u8], edit: impl FnOnce(&mut Value)) -> Published {
         let rkey = format!("f{}", self.published.fetch_add(1, Ordering::Relaxed));
-        self.world.publish_record(&rkey, wasm, edit)
+        self.world.publish_record(&rkey, wasm, |record| {
+            patient(record);
+            edit(record);
+        })
     }
 
     /// Calls a function with an empty object.

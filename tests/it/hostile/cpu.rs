@@ -50,7 +50,7 @@ pub(crate) async fn a_loop_in_dealloc_is_never_entered(arena: &Arena) {
         "i32.const 1024",
         &output_at(8, 3),
     );
-    assert_eq!(arena.attack(&text, USUAL).await.output(), &json!([7]));
+    assert_eq!(arena.attack(&text, LONG).await.output(), &json!([7]));
 }
 
 pub(crate) async fn many_that_spin_at_once_leave_a_fast_one_its_turn(arena: &Arena) {

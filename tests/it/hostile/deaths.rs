@@ -46,7 +46,7 @@ pub(crate) async fn a_worker_that_is_killed_costs_its_own_runs_a_503(arena: &Are
     let author = arena.stranger().await;
     let spinner =
         author.publish_record("spin", &wasm(&run(SPIN)), |record| record["maxDurationMs"] = 5_000.into());
-    let echo = author.publish("echo", ECHO);
+    let echo = author.publish_record("echo", ECHO, patient);
     assert_eq!(author.run(&echo.uri, json!(1)).await.output()["echo"], 1);
     let calls = (0..3).map(|_| author.run(&spinner.uri, json!({})));
     let kill = async {

@@ -68,7 +68,7 @@ fn nans() -> String {
 
 pub(crate) async fn the_bits_of_a_nan_are_the_same_always(arena: &Arena) {
     let code = wasm(&nans());
-    let function = arena.publish(&code, USUAL);
+    let function = arena.publish(&code, LONG);
     // The one quiet NaN of each width, whatever went in.
     let (narrow, wide) = ("000000007fc00000", "7ff8000000000000");
     let bits = format!("\"{}{}\"", narrow.repeat(3), wide.repeat(5));
@@ -77,12 +77,12 @@ pub(crate) async fn the_bits_of_a_nan_are_the_same_always(arena: &Arena) {
     // Of other authors, and so in other workers where there are any.
     for _ in 0..4 {
         let author = arena.stranger().await;
-        let function = author.publish("nans", code.clone());
+        let function = author.publish_record("nans", &code, patient);
         assert_eq!(outputs(&author, &function, &json!({}), 125).await, expected);
     }
     // And of another service, before and after a restart.
     let mut own = arena.another(&[]).await;
-    let function = own.publish(&code, USUAL);
+    let function = own.publish(&code, LONG);
     assert_eq!(outputs(&own.world, &function, &json!({}), 16).await, expected);
     while own.service.metric("at_functions_artifacts_stored_total") < 1 {
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -121,7 +121,7 @@ pub(crate) async fn a_function_learns_nothing_of_the_run_it_is_in(arena: &Arena)
             output_at(8, 8)
         ),
     );
-    let function = arena.publish(&wasm(&text), USUAL);
+    let function = arena.publish(&wasm(&text), LONG);
     let digests = outputs(&arena.world, &function, &json!({ "same": "input" }), 500).await;
     assert_eq!(digests.len(), 1, "{digests:?}");
     // And there is nothing to ask: no clock, no random, no thread, no import at all.
@@ -143,11 +143,11 @@ pub(crate) async fn no_error_tells_of_the_host(arena: &Arena) {
         "(memory.fill (i32.const 65535) (i32.const 0) (i32.const 2)) i64.const 0",
     ];
     for body in trapping {
-        failed(&arena.attack(&run(body), USUAL).await, "trap");
+        failed(&arena.attack(&run(body), LONG).await, "trap");
     }
     let named = run("unreachable")
         .replace("(func (export \"run\")", "(func $r (@name \"\\1b[31m/etc/\\0a\") (export \"run\")");
-    let answer = arena.attack(&named, USUAL).await;
+    let answer = arena.attack(&named, LONG).await;
     failed(&answer, "trap");
     assert!(!answer.body["error"].as_str().unwrap().contains('\u{1b}'), "{answer:?}");
     let refused: [&[u8]; 4] = [b"", b"not wasm", b"\0asm\x01\0\0\0\x01\xff\xff\xff\xff\x0f", b"\x7fELF"];

@@ -70,7 +70,7 @@ pub(crate) async fn two_hundred_that_touch_all_they_may_wait_for_the_budget(aren
          {}",
         output_at(0x1ff_f000, 1)
     ));
-    let function = arena.publish(&wasm(&text), Allowed { millis: 1_000, ..LONG });
+    let function = arena.publish(&wasm(&text), LONG);
     let most_reserved = async {
         let mut most = 0;
         for _ in 0..50 {
@@ -182,7 +182,7 @@ pub(crate) async fn segments_out_of_bounds_are_a_trap_and_leave_nothing(arena: &
         format!("{page} (table 1 funcref) (func $f) (elem (i32.const 1) $f)"),
     ];
     for fields in cases {
-        let function = arena.publish(&wasm(&module(&fields, "i32.const 1024", "i64.const 0")), USUAL);
+        let function = arena.publish(&wasm(&module(&fields, "i32.const 1024", "i64.const 0")), LONG);
         for answer in arena.attack_at_once(&function, 20).await {
             failed(&answer, "trap");
         }
