@@ -15,11 +15,15 @@ use crate::service::{OwnBytes, ServiceProcess};
 use crate::world::{Answer, ECHO, World};
 
 /// What the 99th percentile of health must be below while a row goes on; or, where the machine is too
-/// busy for that, below twice of what it is beside as many honest calls.
+/// busy for that, below three times what it is beside as many honest calls.
 const HEALTH: Duration = Duration::from_millis(10);
+/// How long honest calls are made for that, at least.
+const HONEST: Duration = Duration::from_millis(400);
 /// How far memory may be from what it was before a row.
 const MEMORY: u64 = 16 << 20;
-/// How soon everything is given back after the last answer.
+/// The figure of `/metrics` that counts the runs under way.
+pub(crate) const RUNS: &str = "at_functions_runs";
+/// How soon everything is given back after the last answer, and what a test waits for is so.
 const GIVEN_BACK: Duration = Duration::from_secs(20);
 /// How often a row is tried until its times hold too. Its outcomes must be right each time.
 const ATTEMPTS: usize = 6;
@@ -152,8 +156,13 @@ impl Arena {
 
     /// Has a published function called so many times at once.
     pub(crate) async fn attack_at_once(&self, function: &Published, times: usize) -> Vec<Answer> {
-        self.callers.fetch_max(times, Ordering::Relaxed);
+        self.makes_at_once(times);
         futures_util::future::join_all((0..times).map(|_| self.call(function))).await
+    }
+
+    /// Takes down how many calls the row makes at once.
+    pub(crate) fn makes_at_once(&self, calls: usize) {
+        self.callers.fetch_max(calls, Ordering::Relaxed);
     }
 
     /// So many calls that come one after the other within these milliseconds and do not wait for each
@@ -164,7 +173,7 @@ impl Arena {
         millis: u64,
         call: impl Fn(usize) -> F,
     ) -> Vec<Answer> {
-        self.callers.fetch_max(calls, Ordering::Relaxed);
+        self.makes_at_once(calls);
         let began = tokio::time::Instant::now();
         let calls = (0..calls).map(|n| {
             let arrival = began + Duration::from_millis(millis) * n as u32 / calls as u32;
@@ -222,7 +231,7 @@ impl Arena {
         let mut flaws = std::mem::take(&mut *self.late());
         if slow >= HEALTH {
             let honest = self.health_beside_honest_calls().await;
-            if slow >= 2 * honest {
+            if slow >= 3 * honest {
                 flaws.push(format!("health has a p99 of {slow:?}, and of {honest:?} beside honest calls"));
             }
         }
@@ -230,12 +239,24 @@ impl Arena {
         flaws
     }
 
+    /// Waits until a figure of `/metrics` is as it should be.
+    pub(crate) async fn until(&self, name: &str, is_so: impl Fn(u64) -> bool) {
+        let began = Instant::now();
+        while !is_so(self.service.metric(name)) {
+            assert!(began.elapsed() < GIVEN_BACK, "{name} is {}", self.service.metric(name));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// What health has while as many ordinary calls as the row made at once are answered: on a machine
     /// that is too busy with these, an attack may take no more than a little over it.
     async fn health_beside_honest_calls(&self) -> Duration {
         let health = Health::watch(self.service.port());
         let callers = self.callers.load(Ordering::Relaxed).max(1);
-        futures_util::future::join_all((0..callers).map(|_| self.call(&self.bystander))).await;
+        let began = Instant::now();
+        while began.elapsed() < HONEST {
+            futures_util::future::join_all((0..callers).map(|_| self.call(&self.bystander))).await;
+        }
         health.p99()
     }
 
@@ -244,7 +265,7 @@ impl Arena {
         let began = Instant::now();
         loop {
             let held = [
-                "at_functions_runs",
+                RUNS,
                 "at_functions_runs_waiting",
                 "at_functions_instances",
                 "at_functions_memory_reserved_bytes",

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use at_functions::dev::Published;
 use serde_json::json;
@@ -23,9 +22,7 @@ impl Arena {
         let (before, stored) = (files(&self.service.data_dir()), self.service.metric(STORED));
         let function = self.publish(&wasm(&seven()), LONG);
         assert_eq!(self.call(&function).await.output(), &json!(7));
-        while self.service.metric(STORED) == stored {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        self.until(STORED, |now| now > stored).await;
         let mut new = files(&self.service.data_dir());
         new.retain(|file| !before.contains(file));
         assert_eq!(new.len(), 1, "{new:?}");

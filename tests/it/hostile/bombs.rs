@@ -136,9 +136,7 @@ pub(crate) async fn a_segment_at_the_far_end_of_the_memory_makes_no_image_of_all
     );
     let answer = arena.attack(&text, Allowed { memory_mb: 256, ..LONG }).await;
     assert_eq!(answer.output(), &json!(7));
-    while arena.service.metric(STORED) == stored {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    arena.until(STORED, |now| now > stored).await;
     let grown = arena.service.metric(DISK) - before;
     assert!(grown <= 4 << 20, "{grown} bytes for a module of a hundred");
 }

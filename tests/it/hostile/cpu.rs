@@ -54,13 +54,11 @@ pub(crate) async fn a_loop_in_dealloc_is_never_entered(arena: &Arena) {
 }
 
 pub(crate) async fn many_that_spin_at_once_leave_a_fast_one_its_turn(arena: &Arena) {
-    let spinner = arena.publish(&wasm(&run(SPIN)), Allowed { millis: 500, ..USUAL });
+    let spinner = arena.publish(&wasm(&run(SPIN)), Allowed { millis: 300, ..USUAL });
     // Four for each thread that runs guests. The bystander's own limit is 100 ms.
     let spinners = arena.attack_at_once(&spinner, 8);
     let fast = async {
-        while arena.service.metric("at_functions_runs") < 8 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        arena.until(RUNS, |now| now == 8).await;
         for _ in 0..10 {
             let began = Instant::now();
             arena.bystander_is_served().await;

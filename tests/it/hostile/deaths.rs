@@ -50,9 +50,7 @@ pub(crate) async fn a_worker_that_is_killed_costs_its_own_runs_a_503(arena: &Are
     assert_eq!(author.run(&echo.uri, json!(1)).await.output()["echo"], 1);
     let calls = (0..3).map(|_| author.run(&spinner.uri, json!({})));
     let kill = async {
-        while arena.service.metric("at_functions_instances") < 3 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        arena.until("at_functions_instances", |now| now == 3).await;
         arena.service.children("worker").into_iter().for_each(|worker| signal("-KILL", worker));
     };
     let (answers, ()) = tokio::join!(futures_util::future::join_all(calls), kill);

@@ -1,7 +1,6 @@
 //! Functions that try to tell one run from another, or learn of the machine.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use at_functions::dev::Published;
 use serde_json::value::RawValue;
@@ -9,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::arena::*;
 use crate::modules::*;
-use crate::world::World;
 
 /// Calls a function so many times, sixteen at once, and gives all the outputs there were, byte for byte.
-async fn outputs(world: &World, function: &Published, input: &Value, times: usize) -> BTreeSet<String> {
+async fn outputs(arena: &Arena, function: &Published, input: &Value, times: usize) -> BTreeSet<String> {
+    arena.makes_at_once(16);
     #[derive(serde::Deserialize)]
     struct Answer<'a> {
         #[serde(borrow)]
@@ -21,7 +20,8 @@ async fn outputs(world: &World, function: &Published, input: &Value, times: usiz
     let body = json!({ "function": function.uri.to_string(), "input": input }).to_string();
     let mut outputs = BTreeSet::new();
     for _ in 0..times.div_ceil(16) {
-        let calls = (0..16).map(|_| async { world.request().body(body.clone()).send().await?.text().await });
+        let calls =
+            (0..16).map(|_| async { arena.world.request().body(body.clone()).send().await?.text().await });
         for text in futures_util::future::join_all(calls).await {
             let text = text.unwrap();
             let answer: Answer<'_> =
@@ -73,29 +73,27 @@ pub(crate) async fn the_bits_of_a_nan_are_the_same_always(arena: &Arena) {
     let (narrow, wide) = ("000000007fc00000", "7ff8000000000000");
     let bits = format!("\"{}{}\"", narrow.repeat(3), wide.repeat(5));
     let expected = BTreeSet::from([bits]);
-    assert_eq!(outputs(&arena.world, &function, &json!({}), 500).await, expected);
+    assert_eq!(outputs(arena, &function, &json!({}), 500).await, expected);
     // Of other authors, and so in other workers where there are any.
     for _ in 0..4 {
         let author = arena.stranger().await;
         let function = author.publish_record("nans", &code, patient);
-        assert_eq!(outputs(&author, &function, &json!({}), 125).await, expected);
+        assert_eq!(outputs(arena, &function, &json!({}), 125).await, expected);
     }
     // And of another service, before and after a restart.
     let mut own = arena.another(&[]).await;
     let function = own.publish(&code, LONG);
-    assert_eq!(outputs(&own.world, &function, &json!({}), 16).await, expected);
-    while own.service.metric("at_functions_artifacts_stored_total") < 1 {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    assert_eq!(outputs(&own, &function, &json!({}), 16).await, expected);
+    own.until("at_functions_artifacts_stored_total", |now| now > 0).await;
     own.service.restart(|_| {}).await;
-    assert_eq!(outputs(&own.world, &function, &json!({}), 16).await, expected);
+    assert_eq!(outputs(&own, &function, &json!({}), 16).await, expected);
     assert_eq!(own.service.metric("at_functions_compiles_total"), 0);
 }
 
 pub(crate) async fn the_same_input_gives_the_same_bytes_always(arena: &Arena) {
     let input = json!({ "b": [1.5e300, -0.0, "\u{1f600}", null], "a": { "deep": [[[]]] } });
     let output = r#"{"ok":true,"echo":{"a":{"deep":[[[]]]},"b":[1.5e+300,-0.0,"😀",null]},"mode":"pure-v1"}"#;
-    let all = outputs(&arena.world, arena.bystander(), &input, 1_000).await;
+    let all = outputs(arena, arena.bystander(), &input, 1_000).await;
     assert_eq!(all, BTreeSet::from([output.to_owned()]));
 }
 
@@ -122,7 +120,7 @@ pub(crate) async fn a_function_learns_nothing_of_the_run_it_is_in(arena: &Arena)
         ),
     );
     let function = arena.publish(&wasm(&text), LONG);
-    let digests = outputs(&arena.world, &function, &json!({ "same": "input" }), 500).await;
+    let digests = outputs(arena, &function, &json!({ "same": "input" }), 500).await;
     assert_eq!(digests.len(), 1, "{digests:?}");
     // And there is nothing to ask: no clock, no random, no thread, no import at all.
     for import in ["clock_time_get", "random_get", "sched_yield", "environ_get", "args_get"] {

@@ -8,8 +8,6 @@ use serde_json::json;
 use crate::arena::*;
 use crate::modules::*;
 
-const RUNS: &str = "at_functions_runs";
-
 impl Arena {
     /// A function that sleeps so long and answers 7.
     fn publish_sleeper(&self, millis: u64, memory_mb: u32) -> Published {
@@ -19,14 +17,6 @@ impl Arena {
             record["maxMemoryMb"] = memory_mb.into();
         })
     }
-
-    async fn runs_are(&self, runs: u64) {
-        let began = Instant::now();
-        while self.service.metric(RUNS) != runs {
-            assert!(began.elapsed() < Duration::from_secs(20), "{} runs", self.service.metric(RUNS));
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
 }
 
 pub(crate) async fn who_goes_away_stops_the_guest(arena: &Arena) {
@@ -34,10 +24,10 @@ pub(crate) async fn who_goes_away_stops_the_guest(arena: &Arena) {
     let calls = async { futures_util::future::join_all((0..4).map(|_| arena.call(&spinner))).await };
     tokio::select! {
         answers = calls => panic!("{answers:?}"),
-        () = arena.runs_are(4) => {}
+        () = arena.until(RUNS, |now| now == 4) => {}
     }
     let began = Instant::now();
-    arena.runs_are(0).await;
+    arena.until(RUNS, |now| now == 0).await;
     arena.within("stopping what nobody waits for", began.elapsed(), Duration::from_millis(100));
 }
 
@@ -76,11 +66,11 @@ pub(crate) async fn more_runs_than_places_wait_and_none_fails(arena: &Arena) {
 
 pub(crate) async fn a_stop_under_load_finishes_what_runs_and_takes_no_more(arena: &Arena) {
     let own = arena.another(&[]).await;
-    let sleeper = own.publish_sleeper(800, 1);
+    let sleeper = own.publish_sleeper(1_500, 1);
     assert_eq!(own.call(&sleeper).await.output(), &json!(7));
     let calls = own.attack_at_once(&sleeper, 8);
     let stop = async {
-        own.runs_are(8).await;
+        own.until(RUNS, |now| now == 8).await;
         own.service.terminate();
         let began = Instant::now();
         own.service.is_gone_soon().await;

@@ -34,9 +34,7 @@ impl Arena {
     }
 
     async fn others_are_served(&self, whom: &str, spinners: u64) {
-        while self.service.metric("at_functions_runs") < spinners {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        self.until(RUNS, |now| now >= spinners).await;
         let began = Instant::now();
         let mut took = Vec::new();
         while began.elapsed() < LOOK {
