@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
 
 mod artifacts;
+mod callers;
 mod cli;
 mod dependencies;
 mod dev;
@@ -14,7 +15,6 @@ mod fuzzed;
 mod grants;
 mod guests;
 mod guide;
-mod hostile;
 mod lexicons;
 mod links;
 mod network;
