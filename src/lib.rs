@@ -8,7 +8,7 @@
 //!    auth        service JWT → caller DID
 //!    policy      whether calls without a token are let in
 //!    registry    at-uri → author DID → PDS → record proof → metadata → wasm blob
-//!    policy      the record's `public`
+//!    policy      the record's `public`; registry: the author's grant, by proof
 //!    server      the input by the record's `inputSchema`
 //!    workers     admission of the module → compiled artifact, kept in memory and on disk
 //!    sandbox     fresh instance → run → outcome; its host calls come back through the door

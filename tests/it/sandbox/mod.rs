@@ -13,6 +13,8 @@ use at_functions::workers::process::{ProcessSandbox, ProcessSandboxConfig, Progr
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 
+use crate::patience::{PATIENCE, until, within};
+
 const MIB: u64 = 1024 * 1024;
 
 /// Limits wide enough for anything that a test does not mean to limit.
@@ -23,6 +25,15 @@ const WIDE: Limits = Limits {
     host_calls: 1_000,
     host_bytes: 32 * MIB,
 };
+
+/// For a run that does not end by its own limit while the test looks.
+const ENDLESS: Limits = Limits { duration: Duration::from_secs(600), ..WIDE };
+
+/// What canceling takes on the busiest machine, and far from the end of an endless run.
+const SOON: Duration = Duration::from_secs(20);
+
+/// What a run may take beyond its limit: two ticks of a millisecond, and some for a busy machine.
+const SLACK: Duration = Duration::from_millis(100);
 
 /// The same tests for each isolation: what a guest does and what becomes of it must not depend on
 /// which side of the second wall it is on.
@@ -40,7 +51,7 @@ macro_rules! tests_of_guests {
         mod echo;
         #[path = "fairness.rs"]
         mod fairness;
-        #[path = "host_calls.rs"]
+        #[path = "host_calls/mod.rs"]
         mod host_calls;
         #[path = "memory.rs"]
         mod memory;
@@ -50,7 +61,7 @@ macro_rules! tests_of_guests {
         mod time;
         #[path = "waiting.rs"]
         mod waiting;
-        #[path = "wasi.rs"]
+        #[path = "wasi/mod.rs"]
         mod wasi;
         #[path = "workers.rs"]
         mod workers;
