@@ -78,7 +78,8 @@ pub struct Settings {
     /// Allow private addresses and plain http for outgoing requests: for development and tests only
     #[arg(long, env = "AT_FUNCTIONS_ALLOW_PRIVATE_NETWORK", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub allow_private_network: Option<bool>,
-    /// Where guests run: in threads of this process, or in sealed worker processes (Linux) [default: thread]
+    /// Where guests run: in sealed worker processes, or in threads of this process [default: process on Linux, where alone
+    /// there is that wall; thread elsewhere]
     #[arg(long, env = "AT_FUNCTIONS_ISOLATION", value_name = "WALL")]
     pub isolation: Option<Isolation>,
     /// Worker processes at most [default: 16 a core]. Has no effect with `--isolation thread`
@@ -137,9 +138,10 @@ pub enum UndeclaredReads {
 #[serde(rename_all = "lowercase")]
 pub enum Isolation {
     /// In threads of the service.
-    #[default]
+    #[cfg_attr(not(target_os = "linux"), default)]
     Thread,
-    /// In sealed worker processes.
+    /// In sealed worker processes. Linux only.
+    #[cfg_attr(target_os = "linux", default)]
     Process,
 }
 

@@ -8,7 +8,7 @@
 //!    auth        service JWT → caller DID
 //!    policy      whether calls without a token are let in
 //!    registry    at-uri → author DID → PDS → record proof → metadata → wasm blob
-//!    policy      the record's `public`
+//!    policy      the record's `public`; registry: the author's grant, by proof
 //!    server      the input by the record's `inputSchema`
 //!    workers     admission of the module → compiled artifact, kept in memory and on disk
 //!    sandbox     fresh instance → run → outcome; its host calls come back through the door
@@ -18,6 +18,9 @@
 //!
 //! What the rooms stand on: `egress` (the only way out to the network), `identity` (DIDs, handles,
 //! keys), `repo` (signed repositories), `lexicon` (the records and names of `at.functions.*`).
+
+// What only worker processes need is there on every system, and unused where there are none.
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
 
 pub mod audit;
 pub mod auth;

@@ -4,5 +4,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Workers have nothing of what follows, not even a second thread.
-    at_functions::workers::process::main_of_worker().unwrap_or_else(at_functions::cli::main)
+    #[cfg(target_os = "linux")]
+    if let Some(code) = at_functions::workers::process::main_of_worker() {
+        return code;
+    }
+    at_functions::cli::main()
 }

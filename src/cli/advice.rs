@@ -36,7 +36,9 @@ pub(super) fn for_refusal(status: u16, name: &str, message: &str) -> Option<&'st
             "The record is not the one you pinned: look at it with `at-functions describe`, and pin its CID if you trust it."
         }
         "FunctionNotFound" => "Check the at-uri: `at-functions list AUTHOR` shows what there is.",
-        "FunctionNotPublic" => "Its author can make it public, with a deploy without --private.",
+        "FunctionNotPublic" => {
+            "Its author can let you run it (`at-functions grant`), or make it public, with a deploy without --private."
+        }
         "InvalidFunction" => "Only the author can mend this: the record or the code breaks a rule.",
         "InvalidInput" => "Look at the function's inputSchema with `at-functions describe`.",
         "InvalidSwap" => "The record changed in the meantime: look at it, then try again.",

@@ -3,12 +3,12 @@
 //!
 //! Nothing is decided here: whether a service runs the file, its own admission says.
 
-use wasmparser::{
-    ComponentExternalKind, ComponentTypeRef, ExternalKind, KnownCustom, Name, Parser, Payload, TypeRef,
-};
+mod types;
+
+use wasmparser::{ComponentExternalKind, ComponentTypeRef, KnownCustom, Name, Parser, Payload};
 
 use super::output::printable;
-use crate::sandbox::{self, Admitted};
+use types::Types;
 
 /// Imports and exports that are kept, each; the rest is counted.
 const KEPT: usize = 100;
@@ -37,7 +37,7 @@ pub(super) struct Items {
 pub(super) struct Item {
     /// Fit for a terminal; of an import into a core module with its module before it.
     pub(super) name: String,
-    /// What it is, such as `a memory`.
+    /// What it is, such as `a memory` or `a function (i32) -> (i64)`.
     pub(super) ty: String,
 }
 
@@ -47,6 +47,7 @@ impl Anatomy {
         let mut anatomy = Anatomy { is_component: Parser::is_component(bytes), ..Anatomy::default() };
         // What nests within a component has imports and exports of its own, which are nobody's here.
         let mut depth = 0_usize;
+        let mut types = Types::default();
         for payload in Parser::new(0).parse_all(bytes) {
             let Ok(payload) = payload else { break };
             match &payload {
@@ -59,7 +60,7 @@ impl Anatomy {
                 }
                 _ if depth == 1 => {
                     // The rest of a section that breaks off is nothing to tell.
-                    let _ = anatomy.section(&payload);
+                    let _ = anatomy.section(&payload, &mut types);
                 }
                 _ => {}
             }
@@ -67,52 +68,47 @@ impl Anatomy {
         anatomy
     }
 
-    fn section(&mut self, payload: &Payload<'_>) -> wasmparser::Result<()> {
+    fn section(&mut self, payload: &Payload<'_>, types: &mut Types) -> wasmparser::Result<()> {
         match payload {
             Payload::ImportSection(section) => {
                 for import in section.clone().into_imports() {
                     let import = import?;
                     let name = || format!("{}.{}", shown(import.module), shown(import.name));
-                    self.imports.add(name, kind_of_type(&import.ty));
+                    types.add(&import.ty);
+                    self.imports.add(name, || types.import(&import.ty));
                 }
             }
             Payload::ExportSection(section) => {
                 for export in section.clone() {
                     let export = export?;
-                    self.exports.add(|| shown(export.name), kind_of_export(export.kind));
+                    self.exports.add(|| shown(export.name), || types.export(export.kind, export.index));
                 }
             }
             Payload::ComponentImportSection(section) => {
                 for import in section.clone() {
                     let import = import?;
-                    self.imports.add(|| shown(import.name.name), kind_of_component_type(&import.ty));
+                    let kind = kind_of_component_type(&import.ty);
+                    self.imports.add(|| shown(import.name.name), || kind.to_owned());
                 }
             }
             Payload::ComponentExportSection(section) => {
                 for export in section.clone() {
                     let export = export?;
-                    self.exports.add(|| shown(export.name.name), kind_of_component_export(export.kind));
+                    let kind = kind_of_component_export(export.kind);
+                    self.exports.add(|| shown(export.name.name), || kind.to_owned());
                 }
             }
-            _ => {}
+            _ => types.section(payload)?,
         }
         Ok(())
-    }
-
-    /// The same with the types that admission found, where it got that far.
-    pub(super) fn with_types(mut self, admitted: &Admitted) -> Anatomy {
-        let item = |item: &sandbox::Item| Item { name: item.name.clone(), ty: item.ty.clone() };
-        self.imports.first = admitted.imports.iter().map(item).collect();
-        self.exports.first = admitted.exports.iter().map(item).collect();
-        self
     }
 }
 
 impl Items {
-    fn add(&mut self, name: impl FnOnce() -> String, ty: &str) {
+    fn add(&mut self, name: impl FnOnce() -> String, ty: impl FnOnce() -> String) {
         self.total += 1;
         if self.first.len() < KEPT {
-            self.first.push(Item { name: name(), ty: ty.to_owned() });
+            self.first.push(Item { name: name(), ty: ty() });
         }
     }
 }
@@ -125,26 +121,6 @@ fn shown(name: &str) -> String {
     match name.char_indices().nth(NAME_CHARS) {
         Some((end, _)) => format!("{}...", printable(&name[..end])),
         None => printable(name),
-    }
-}
-
-fn kind_of_type(ty: &TypeRef) -> &'static str {
-    match ty {
-        TypeRef::Func(_) | TypeRef::FuncExact(_) => "a function",
-        TypeRef::Global(_) => "a global",
-        TypeRef::Memory(_) => "a memory",
-        TypeRef::Table(_) => "a table",
-        TypeRef::Tag(_) => "a tag",
-    }
-}
-
-fn kind_of_export(kind: ExternalKind) -> &'static str {
-    match kind {
-        ExternalKind::Func | ExternalKind::FuncExact => "a function",
-        ExternalKind::Global => "a global",
-        ExternalKind::Memory => "a memory",
-        ExternalKind::Table => "a table",
-        ExternalKind::Tag => "a tag",
     }
 }
 
@@ -188,8 +164,11 @@ mod tests {
             r#"(module (import "a" "f" (func)) (import "a" "m" (memory 1)) (import "b" "g" (global i32))
                  (import "b" "t" (table 1 funcref)) (func (export "run")) (export "memory" (memory 0)))"#,
         );
-        assert_eq!(told(&module.imports), ["a.f a function", "a.m a memory", "b.g a global", "b.t a table"]);
-        assert_eq!(told(&module.exports), ["run a function", "memory a memory"]);
+        assert_eq!(
+            told(&module.imports),
+            ["a.f a function () -> ()", "a.m a memory", "b.g a global i32", "b.t a table"]
+        );
+        assert_eq!(told(&module.exports), ["run a function () -> ()", "memory a memory"]);
         let component = anatomy(
             r#"(component
                  (import "wasi:cli/stdin@0.2.3" (instance)) (import "f" (func))

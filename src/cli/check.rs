@@ -85,10 +85,7 @@ pub(super) async fn check(args: CheckArgs) -> Result<Report, CliError> {
     let modes: Vec<_> = Mode::ALL.map(|mode| (mode, wasm::check(&bytes, mode))).into();
     let mode = args.mode.unwrap_or_else(|| best(&modes, wasm::likely_mode(&bytes)));
     let admitted = modes.iter().find_map(|(of, verdict)| verdict.as_ref().ok().filter(|_| *of == mode));
-    let anatomy = match modes.iter().find_map(|(_, verdict)| verdict.as_ref().ok()) {
-        Some(admitted) => Anatomy::of(&bytes).with_types(admitted),
-        None => Anatomy::of(&bytes),
-    };
+    let anatomy = Anatomy::of(&bytes);
     let mut findings = Findings {
         size: bytes.len() as u64,
         cid: blob_cid(&bytes).to_string(),

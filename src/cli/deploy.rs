@@ -3,21 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use clap::builder::TypedValueParser;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
 
 use super::Tools;
 use super::client::{Xrpc, host_of};
 use super::error::CliError;
 use super::files;
+use super::limits::LimitArgs;
 use super::locate::NetworkArgs;
 use super::output::{self, Report};
+use super::put::{self, Written};
 use super::record::{self, Code, Draft};
 use super::schemas::SchemaArgs;
 use super::session::{LoginArgs, Session};
 use super::wasm;
-use crate::clock::Clock;
 use crate::lexicon::{FUNCTION_COLLECTION, FunctionMetadata, Mode, RecordKey};
 use crate::policy::{MAX_SCOPES, Scope};
 use crate::repo::blob_cid;
@@ -59,13 +59,9 @@ pub(super) struct DeployArgs {
     /// What the function does, for people
     #[arg(long, value_name = "TEXT", value_parser = description)]
     description: Option<String>,
-    /// All its memory together in MiB, 1 to 256; a service may allow less
-    #[arg(long, value_name = "MIB", value_parser = memory(), default_value_t = FunctionMetadata::DEFAULT_MEMORY_MB)]
-    max_memory_mb: u16,
-    /// How long one run may take in milliseconds, 1 to 5000; a service may allow less
-    #[arg(long, value_name = "MS", value_parser = duration(), default_value_t = FunctionMetadata::DEFAULT_DURATION_MS)]
-    max_duration_ms: u16,
-    /// Only you may call it. The record and code stay public, as all in a repo
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// Only you may call it, and those to whom you `grant` it. The record and code stay public, as all in a repo
     #[arg(long)]
     private: bool,
     /// What the function may read: at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY. May be
@@ -111,14 +107,6 @@ fn description(text: &str) -> Result<String, String> {
 
 fn rkey(text: &str) -> Result<RecordKey, String> {
     RecordKey::parse(text).map_err(|error| error.to_string())
-}
-
-pub(super) fn memory() -> impl TypedValueParser<Value = u16> {
-    clap::value_parser!(u16).range(1..=i64::from(FunctionMetadata::MAX_MEMORY_MB))
-}
-
-pub(super) fn duration() -> impl TypedValueParser<Value = u16> {
-    clap::value_parser!(u16).range(1..=i64::from(FunctionMetadata::MAX_DURATION_MS))
 }
 
 pub(super) fn mode(text: &str) -> Result<Mode, String> {
@@ -171,14 +159,8 @@ pub(super) async fn deploy(tools: &Tools, args: DeployArgs) -> Result<Report, Cl
             output::printable(&code.mime_type)
         );
     }
-    let record = draft.record(&code, &now(&tools.clock));
-    let put = PutRecord {
-        repo: session.did.as_str(),
-        collection: FUNCTION_COLLECTION,
-        rkey: rkey.as_str(),
-        record: &record,
-    };
-    let written: Written = pds.procedure("com.atproto.repo.putRecord", put).await?;
+    let record = draft.record(&code, &put::now(&tools.clock));
+    let written = put::record(&pds, &session, FUNCTION_COLLECTION, &rkey, &record).await?;
     Ok(report(&args, mode, &code, &written).with_notes(notes))
 }
 
@@ -190,9 +172,9 @@ async fn read_code(args: &DeployArgs) -> Result<(Vec<u8>, Mode), CliError> {
     let admitted =
         wasm::check(&bytes, mode).map_err(|why| CliError::setting(args.file.display().to_string(), why))?;
     let needed = admitted.initial_bytes.div_ceil(1 << 20);
-    if needed > u64::from(args.max_memory_mb) {
+    if needed > u64::from(args.limits.max_memory_mb) {
         let why = format!("the module starts with {needed} MiB of memory, so no run of it would begin");
-        return Err(CliError::setting(format!("--max-memory-mb {}", args.max_memory_mb), why));
+        return Err(CliError::setting(format!("--max-memory-mb {}", args.limits.max_memory_mb), why));
     }
     Ok((bytes, mode))
 }
@@ -208,8 +190,8 @@ async fn draft(args: &DeployArgs, mode: Mode) -> Result<Draft, CliError> {
         version: args.version.clone(),
         description: args.description.clone(),
         mode,
-        max_memory_mb: args.max_memory_mb,
-        max_duration_ms: args.max_duration_ms,
+        max_memory_mb: args.limits.max_memory_mb,
+        max_duration_ms: args.limits.max_duration_ms,
         public: !args.private,
         allowed_hosts: (args.allow_none || !args.allow.is_empty()).then(|| args.allow.clone()),
         input_schema: input_schema.map(|given| given.json),
@@ -262,28 +244,6 @@ async fn upload(pds: &Xrpc<'_>, session: &Session, file: &Path, bytes: Vec<u8>) 
         return Err(CliError::Unusable { host: host_of(session.pds()), why });
     }
     Ok(Code { cid: blob.r#ref.link, mime_type: blob.mime_type, size })
-}
-
-/// The moment, to the millisecond, as RFC 3339.
-fn now(clock: &Clock) -> String {
-    let millis = i64::try_from(clock.since_epoch().as_millis()).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX).to_string()
-}
-
-/// The body of `com.atproto.repo.putRecord`. Not atrium's: its `Unknown` takes records through IPLD,
-/// and this one is to go out as it was built.
-#[derive(Serialize)]
-struct PutRecord<'a> {
-    repo: &'a str,
-    collection: &'a str,
-    rkey: &'a str,
-    record: &'a Value,
-}
-
-#[derive(Deserialize)]
-struct Written {
-    uri: String,
-    cid: String,
 }
 
 fn report(args: &DeployArgs, mode: Mode, code: &Code, written: &Written) -> Report {
@@ -373,13 +333,5 @@ mod tests {
             );
         }
         assert_eq!(args(&["--strict-output"]).err().unwrap().kind(), ErrorKind::MissingRequiredArgument);
-    }
-
-    #[test]
-    fn the_time_is_rfc_3339_in_utc() {
-        let clock = Clock::manual(1_795_237_200);
-        assert_eq!(now(&clock), "2026-11-21T05:00:00Z");
-        clock.advance(std::time::Duration::from_millis(7));
-        assert_eq!(now(&clock), "2026-11-21T05:00:00.007Z");
     }
 }

@@ -9,7 +9,7 @@ use anyhow::Context;
 use url::Url;
 
 use crate::clock::Clock;
-use crate::config::{Anonymous, Config, Settings};
+use crate::config::{Anonymous, Config, Isolation, Settings};
 use crate::dev::{Author, Module, Modules, Published, host_router};
 use crate::server::{self, Admin, Listener, Service};
 use crate::telemetry;
@@ -50,6 +50,9 @@ pub(super) struct DevArgs {
     /// Address of the author's repo
     #[arg(long, default_value = "127.0.0.1:3002", value_name = "ADDR:PORT")]
     repo_listen: SocketAddr,
+    /// Where guests run: in threads, which is soonest ready, or in sealed worker processes as a service on Linux has them
+    #[arg(long, default_value = "thread", value_name = "WALL")]
+    isolation: Isolation,
     /// What is logged, as `tracing` filters
     #[arg(long, env = "AT_FUNCTIONS_LOG", default_value = "info", value_name = "FILTER")]
     log: String,
@@ -68,7 +71,7 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<()> {
     let author = Arc::new(Author::at_port(repo.address().port(), clock.clone())?);
     let data_dir = Scratch::make().context("a directory for the service's data")?;
     let config = config(&public, &author, &args, data_dir.path().to_owned())?;
-    let service = Service::start(&config, clock)?;
+    let service = Service::start_with(&config, clock, server::sandbox(&config).await?)?;
 
     let mut modules = Modules::at(args.paths);
     if !modules.is_watching() {
@@ -116,6 +119,7 @@ fn config(public: &Listener, author: &Author, args: &DevArgs, data_dir: PathBuf)
         allow_private_network: Some(true),
         // There is no next start that it would be kept for.
         artifact_cache: Some(0),
+        isolation: Some(args.isolation),
         log: Some(args.log.clone()),
         ..Settings::default()
     })?;

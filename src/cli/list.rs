@@ -48,11 +48,11 @@ pub(super) struct ListArgs {
 
 /// A record as the PDS lists it. Not atrium's shape: that refuses the whole page over one odd record.
 #[derive(Deserialize)]
-struct Listed {
-    uri: String,
+pub(super) struct Listed {
+    pub(super) uri: String,
     #[serde(default)]
     cid: String,
-    value: Value,
+    pub(super) value: Value,
 }
 
 /// Runs the command.
@@ -61,7 +61,8 @@ pub(super) async fn list(tools: &Tools, args: ListArgs) -> Result<Report, CliErr
         Some(repo) => locate::account(tools, &args.network, repo).await?,
         None => locate::own_account(tools, &args.network, args.account.required()?).await?,
     };
-    let (records, complete) = records(&Xrpc::anonymous(&tools.http, &account.pds), &account).await?;
+    let (records, complete) =
+        records(&Xrpc::anonymous(&tools.http, &account.pds), &account, FUNCTION_COLLECTION).await?;
     let functions: Vec<Value> =
         records.iter().map(|r| json!({"uri": r.uri, "cid": r.cid, "record": r.value})).collect();
     let value = json!({"repo": account.did, "verified": false, "complete": complete, "functions": functions});
@@ -76,8 +77,12 @@ pub(super) async fn list(tools: &Tools, args: ListArgs) -> Result<Report, CliErr
     Ok(report.with_notes(notes))
 }
 
-/// The records, and whether these are all.
-async fn records(pds: &Xrpc<'_>, account: &Account) -> Result<(Vec<Listed>, bool), CliError> {
+/// The records of a collection, and whether these are all.
+pub(super) async fn records(
+    pds: &Xrpc<'_>,
+    account: &Account,
+    collection: &str,
+) -> Result<(Vec<Listed>, bool), CliError> {
     #[derive(Serialize)]
     struct Parameters<'a> {
         repo: &'a str,
@@ -94,12 +99,8 @@ async fn records(pds: &Xrpc<'_>, account: &Account) -> Result<(Vec<Listed>, bool
     let mut all = Vec::new();
     let mut cursor = None;
     for _ in 0..MAX_PAGES {
-        let parameters = Parameters {
-            repo: account.did.as_str(),
-            collection: FUNCTION_COLLECTION,
-            limit: PAGE,
-            cursor: cursor.clone(),
-        };
+        let parameters =
+            Parameters { repo: account.did.as_str(), collection, limit: PAGE, cursor: cursor.clone() };
         let page: Page = pds.query(LIST_RECORDS, parameters).await?;
         let last = page.records.is_empty() || page.cursor.is_none() || page.cursor == cursor;
         all.extend(page.records);

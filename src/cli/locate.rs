@@ -29,6 +29,13 @@ pub(super) struct NetworkArgs {
     /// asked about handles
     #[arg(long, env = "AT_FUNCTIONS_PDS", value_name = "URL", value_parser = origin, hide_env_values = true)]
     pub(super) pds: Option<Url>,
+    #[command(flatten)]
+    pub(super) plc: PlcArgs,
+}
+
+/// Who says where accounts live.
+#[derive(Args)]
+pub(super) struct PlcArgs {
     /// The PLC directory
     #[arg(
         long,
@@ -214,7 +221,7 @@ fn document_url(did: &Did, plc: &Url) -> Option<Url> {
 
 /// The bytes that are served as the document of a DID.
 async fn document(http: &Http, at: &NetworkArgs, did: &Did) -> Result<Vec<u8>, CliError> {
-    let url = document_url(did, &at.plc_url).ok_or_else(|| unresolved(did, Unresolved::Did))?;
+    let url = document_url(did, &at.plc.plc_url).ok_or_else(|| unresolved(did, Unresolved::Did))?;
     let answer = http.get(&url, "application/did+ld+json, application/json").await?;
     match answer.status() {
         StatusCode::OK => {}

@@ -31,19 +31,23 @@ mod did;
 mod did_check;
 mod error;
 mod files;
+mod grants;
 mod guest;
 mod health;
 mod invoke;
+mod limits;
 mod list;
 mod local;
 mod locate;
 mod output;
 mod output_schema;
+mod put;
 mod record;
 mod run;
 mod schemas;
 mod serve;
 mod session;
+mod target;
 mod verdict;
 mod wasm;
 
@@ -97,6 +101,9 @@ enum Command {
     List(Box<list::ListArgs>),
     Describe(Box<describe::DescribeArgs>),
     Delete(Box<delete::DeleteArgs>),
+    Grant(Box<grants::GrantArgs>),
+    Ungrant(Box<grants::UngrantArgs>),
+    Grants(Box<grants::GrantsArgs>),
     Check(Box<check::CheckArgs>),
     Run(Box<run::RunArgs>),
     Health(health::HealthArgs),
@@ -165,6 +172,9 @@ async fn run(command: Command) -> Result<Report, CliError> {
         Command::List(args) => list::list(&tools, *args).await,
         Command::Describe(args) => describe::describe(&tools, *args).await,
         Command::Delete(args) => delete::delete(&tools, *args).await,
+        Command::Grant(args) => grants::grant(&tools, *args).await,
+        Command::Ungrant(args) => grants::ungrant(&tools, *args).await,
+        Command::Grants(args) => grants::grants(&tools, *args).await,
         Command::Check(args) => check::check(*args).await,
         Command::Run(args) => run::run(*args).await,
         Command::Did(args) => did::did(&tools, *args).await,

@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::files;
 use super::output;
 use super::record;
-use crate::lexicon::Schema;
+use crate::lexicon::{CheckError, Schema, SchemaError};
 
 /// Schemas travel in the record, for which a PDS takes about 150 kB.
 const MAX_SCHEMA_BYTES: u64 = 256 * 1024;
@@ -49,16 +49,39 @@ impl SchemaArgs {
 pub(super) struct Given {
     /// As it stands in the record.
     pub(super) json: Value,
-    pub(super) compiled: Schema,
+    compiled: Schema,
+}
+
+impl Given {
+    /// Why a value does not meet it, if it does not.
+    pub(super) fn fault(&self, json: &[u8]) -> Result<Option<CheckError>, CliError> {
+        match self.compiled.check(json) {
+            Err(error @ CheckError::NoThread) => Err(CliError::Sandbox(error.to_string())),
+            checked => Ok(checked.err()),
+        }
+    }
 }
 
 async fn judge(path: Option<&Path>) -> Result<Option<Result<Given, String>>, CliError> {
     let Some(path) = path else { return Ok(None) };
     let bytes = files::read(path, MAX_SCHEMA_BYTES).await?;
-    Ok(Some(judged(&bytes)))
+    judged(&bytes).map(Some)
 }
 
-fn judged(bytes: &[u8]) -> Result<Given, String> {
+fn judged(bytes: &[u8]) -> Result<Result<Given, String>, CliError> {
+    let json = match parsed(bytes) {
+        Ok(json) => json,
+        Err(why) => return Ok(Err(why)),
+    };
+    match Schema::compile(&json) {
+        Ok(compiled) => Ok(Ok(Given { json, compiled })),
+        Err(error @ SchemaError::NoThread) => Err(CliError::Sandbox(format!("the schema {error}"))),
+        Err(error) => Ok(Err(format!("services would refuse it: it {error}"))),
+    }
+}
+
+/// The JSON of a schema, if a record may hold it.
+fn parsed(bytes: &[u8]) -> Result<Value, String> {
     if bytes.len() as u64 > MAX_SCHEMA_BYTES {
         return Err(format!(
             "larger than {}: no PDS takes a record like that",
@@ -66,11 +89,8 @@ fn judged(bytes: &[u8]) -> Result<Given, String> {
         ));
     }
     let json: Value = serde_json::from_slice(bytes).map_err(|error| format!("not JSON: {error}"))?;
-    if let Some(fault) = record::schema_fault(&json) {
-        return Err(fault);
-    }
-    match Schema::compile(&json) {
-        Ok(compiled) => Ok(Given { json, compiled }),
-        Err(error) => Err(format!("services would refuse it: it {error}")),
+    match record::schema_fault(&json) {
+        Some(fault) => Err(fault),
+        None => Ok(json),
     }
 }

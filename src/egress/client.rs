@@ -176,7 +176,7 @@ mod tests {
     use crate::egress::testing::{PUBLIC, RawServer, TestDns};
 
     fn request(url: &Url, max_bytes: usize) -> Get<'_> {
-        let timeout = Duration::from_secs(5);
+        let timeout = Duration::from_secs(60);
         Get {
             url,
             accept: "*/*",

@@ -8,8 +8,11 @@
 
 mod reads;
 
+use std::time::Duration;
+
 use crate::auth::CallerDid;
 use crate::config::Anonymous;
+use crate::lexicon::{Grant, GrantSubject};
 use crate::registry::Function;
 
 pub use reads::{InvalidScope, MAX_SCOPES, NotAllowed, Read, Reads, Scope, judged};
@@ -40,25 +43,50 @@ impl Policy {
         self.anonymous == Anonymous::Public
     }
 
-    /// Whether `caller` may run `function`. A function whose record says `public: false` is its
-    /// author's alone; only that author, whose signature proves the record, could have said otherwise.
-    pub fn may_run(&self, caller: &Caller, function: &Function) -> Result<(), Refusal> {
+    /// Whether `caller` may run `function`. A function whose record says `public: false` is for its
+    /// author, and for those to whom that author, whose signature proves it, granted it.
+    pub fn may_run(&self, caller: &Caller, function: &Function) -> Result<Access, Refusal> {
         if function.metadata.public {
-            return Ok(());
+            return Ok(Access::Given);
         }
         match caller {
-            Caller::Verified(caller) if *caller.did() == function.author => Ok(()),
-            Caller::Verified(_) | Caller::Anonymous => Err(Refusal::FunctionNotPublic),
+            Caller::Verified(caller) if *caller.did() == function.author => Ok(Access::Given),
+            Caller::Verified(caller) => Ok(Access::IfGranted(GrantSubject {
+                author: function.author.clone(),
+                function: function.rkey.clone(),
+                caller: caller.did().clone(),
+            })),
+            Caller::Anonymous => Err(Refusal::FunctionNotPublic),
         }
     }
+
+    /// Whether somebody to whom access is [`Access::IfGranted`] has it, with the grant that was found. `now`
+    /// counts from the Unix epoch: a grant ends when it says, however long it was known.
+    pub fn granted(&self, grant: Option<Grant>, now: Duration) -> Result<(), Refusal> {
+        match grant {
+            Some(grant) if grant.holds(now) => Ok(()),
+            _ => Err(Refusal::FunctionNotPublic),
+        }
+    }
+}
+
+/// What the record says of a caller's access.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// They may.
+    Given,
+    /// They may if the author's repo holds this grant, and it holds still.
+    IfGranted(GrantSubject),
 }
 
 /// Why a caller may not do what they asked; each is a 403 of this name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// `public: false`, and somebody else than the author called.
-    #[error("this function is not public: only its author may run it")]
+    /// `public: false`, and somebody called who is not the author and has no grant that holds.
+    #[error(
+        "this function is not public: only its author may run it, and those to whom the author grants it"
+    )]
     FunctionNotPublic,
 }
 

@@ -166,7 +166,7 @@ fn function_cache(max_bytes: u64, ttl: Ttl) -> FunctionCache {
 }
 
 /// Runs a fetch as a task, so that a panic in it stays in it.
-async fn detached<T: Send + 'static>(
+pub(super) async fn detached<T: Send + 'static>(
     fetch: impl Future<Output = Result<T, RegistryError>> + Send + 'static,
 ) -> Result<T, RegistryError> {
     match tokio::spawn(fetch).await {
@@ -185,7 +185,9 @@ impl<K, T> Expiry<K, Result<T, RegistryError>> for Ttl {
     fn expire_after_create(&self, _: &K, value: &Result<T, RegistryError>, _: Instant) -> Option<Duration> {
         Some(match value {
             Ok(_) => self.success,
-            Err(RegistryError::Overloaded(_) | RegistryError::Store) => Duration::ZERO,
+            Err(RegistryError::NoThread | RegistryError::Overloaded(_) | RegistryError::Store) => {
+                Duration::ZERO
+            }
             Err(_) => FAILURE_TTL,
         })
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::egress::EgressError;
 use crate::identity::IdentityError;
-use crate::lexicon::InvalidMetadata;
+use crate::lexicon::{InvalidMetadata, Problem, SchemaError};
 use crate::repo::ProofError;
 
 use super::list::InvalidListing;
@@ -33,6 +33,9 @@ pub enum RegistryError {
     /// No such record, proved by the author's signature over its absence, or no such account.
     #[error("{0}")]
     NotFound(Missing),
+    /// The machine could not compile the record's schemas now. Says nothing about the function.
+    #[error("the function's schemas could not be compiled now; retry in 1 s")]
+    NoThread,
     /// Too much is waiting for the same host already.
     #[error("too many reads wait for the author's PDS; retry in {} s", .0.as_secs_f64().ceil().max(1.0))]
     Overloaded(Duration),
@@ -128,6 +131,14 @@ pub enum Unproved {
 }
 
 impl RegistryError {
+    /// From trouble with the schemas of a record.
+    pub(super) fn of_schemas(error: InvalidMetadata) -> RegistryError {
+        match error.problem {
+            Problem::Schema(SchemaError::NoThread) => RegistryError::NoThread,
+            _ => RegistryError::InvalidFunction(error),
+        }
+    }
+
     /// From trouble while resolving the author's DID.
     pub(super) fn of_author(error: IdentityError) -> RegistryError {
         match error {
@@ -181,5 +192,21 @@ impl RegistryError {
                 | RegistryError::Unreachable(_)
                 | RegistryError::Unproved(Unproved::NoKey | Unproved::Proof(_))
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_a_thread_says_nothing_about_the_function() {
+        let of = |error| {
+            let problem = Problem::Schema(error);
+            RegistryError::of_schemas(InvalidMetadata { field: "inputSchema", problem })
+        };
+        assert!(matches!(of(SchemaError::NoThread), RegistryError::NoThread));
+        assert!(!RegistryError::NoThread.is_of_the_function());
+        assert!(matches!(of(SchemaError::Compiler), RegistryError::InvalidFunction(_)));
     }
 }

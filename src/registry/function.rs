@@ -43,5 +43,5 @@ async fn compile_schemas(
     }
     let metadata = metadata.clone();
     let compiled = record::work(&sources.compiling, author, move || Schemas::of(&metadata));
-    compiled.await?.map_err(RegistryError::InvalidFunction)
+    compiled.await?.map_err(RegistryError::of_schemas)
 }

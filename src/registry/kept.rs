@@ -175,6 +175,8 @@ mod tests {
     }
 
     const SOON: Duration = Duration::from_millis(20);
+    /// More than anything takes that comes at all.
+    const LONG: Duration = Duration::from_secs(60);
 
     fn kept() -> Kept<&'static str, u8> {
         Kept::new("record", 1 << 20, Duration::from_secs(60))
@@ -202,6 +204,12 @@ mod tests {
             Ok(7)
         }
 
+        async fn until_begun(&self, count: usize) {
+            while self.begun.load(Ordering::SeqCst) < count {
+                tokio::task::yield_now().await;
+            }
+        }
+
         async fn until_gone(&self, count: usize) {
             while self.gone.load(Ordering::SeqCst) < count {
                 tokio::task::yield_now().await;
@@ -218,7 +226,7 @@ mod tests {
                 tokio::spawn(async move { kept.get("a", &author("a"), || host.fetch()).await })
             })
             .collect();
-        tokio::time::sleep(SOON).await;
+        host.until_begun(1).await;
         host.ready.notify_waiters();
         for asked in asking {
             assert!(matches!(asked.await.unwrap(), Ok(7)));
@@ -235,7 +243,8 @@ mod tests {
             let (kept, host) = (kept.clone(), host.clone());
             tokio::spawn(async move { timeout(patience, kept.get("a", &author("a"), || host.fetch())).await })
         };
-        let (first, second) = (waiting(SOON), waiting(SOON * 100));
+        let (first, second) = (waiting(SOON), waiting(LONG));
+        host.until_begun(1).await;
         assert!(first.await.unwrap().is_err());
         tokio::time::sleep(SOON).await;
         assert_eq!(host.gone.load(Ordering::SeqCst), 0);
@@ -243,8 +252,12 @@ mod tests {
         assert!(matches!(second.await.unwrap(), Ok(Ok(7))));
 
         let (kept, host) = (self::kept(), Host::default());
-        assert!(timeout(SOON, kept.get("a", &author("a"), || host.clone().fetch())).await.is_err());
-        timeout(SOON * 100, host.until_gone(1)).await.unwrap();
+        let author_a = author("a");
+        tokio::select! {
+            _ = kept.get("a", &author_a, || host.clone().fetch()) => panic!("nothing was answered"),
+            () = host.until_begun(1) => {}
+        }
+        timeout(LONG, host.until_gone(1)).await.unwrap();
         assert_eq!(kept.flights(), 0);
         // Whoever comes after has a fetch of their own.
         let again = kept.get("a", &author("a"), || async { Ok(8) }).await;
@@ -265,9 +278,13 @@ mod tests {
         let refused = kept.get("a", &author("a"), || async { Err(RegistryError::Timeout) }).await;
         assert!(matches!(refused, Err(RegistryError::Timeout)));
         assert!(matches!(kept.get("a", &author("a"), || async { Ok(7) }).await, Err(RegistryError::Timeout)));
-        let busy = kept.get("b", &author("a"), || async { Err(RegistryError::Overloaded(SOON)) }).await;
-        assert!(matches!(busy, Err(RegistryError::Overloaded(_))));
-        assert!(matches!(kept.get("b", &author("a"), || async { Ok(7) }).await, Ok(7)));
+        let ours = [RegistryError::Overloaded(SOON), RegistryError::NoThread, RegistryError::Store];
+        for (name, ours) in ["b", "c", "d"].into_iter().zip(ours) {
+            let expected = ours.to_string();
+            let failed = kept.get(name, &author("a"), || async { Err(ours) }).await;
+            assert_eq!(failed.unwrap_err().to_string(), expected);
+            assert!(matches!(kept.get(name, &author("a"), || async { Ok(7) }).await, Ok(7)), "{expected}");
+        }
     }
 
     #[tokio::test]
@@ -277,8 +294,8 @@ mod tests {
             let (kept, stuck) = (kept.clone(), stuck.clone());
             tokio::spawn(async move { kept.get("a", &author("a"), || stuck.fetch()).await })
         };
-        tokio::time::sleep(SOON).await;
-        let of_b = timeout(SOON * 100, kept.get("a", &author("b"), || async { Ok(9) })).await;
+        stuck.until_begun(1).await;
+        let of_b = timeout(LONG, kept.get("a", &author("b"), || async { Ok(9) })).await;
         assert!(matches!(of_b, Ok(Ok(9))));
         // What was found is there for all, also for those whose own fetch goes on.
         let again = kept.get("a", &author("a"), || async { panic!("a second fetch") }).await;

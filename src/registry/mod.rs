@@ -14,6 +14,7 @@ mod blob;
 mod cache;
 mod error;
 mod function;
+mod grants;
 mod home;
 mod kept;
 mod list;
@@ -41,6 +42,7 @@ pub use list::{InvalidListing, MAX_CURSOR_BYTES, MAX_LIMIT, Page, PageName, Page
 pub use reads::ReadRecord;
 
 use cache::Caches;
+use grants::Grants;
 use home::Errand;
 use lookups::Lookups;
 use reads::Reading;
@@ -76,11 +78,28 @@ pub struct Function {
     proof_bytes: usize,
 }
 
+#[cfg(test)]
+impl Function {
+    /// A function that nobody proved.
+    pub(crate) fn unproved(author: Did, metadata: FunctionMetadata) -> Function {
+        Function {
+            author,
+            rkey: RecordKey::parse("f").unwrap(),
+            cid: metadata.code.cid,
+            rev: Tid::from_micros(0, 0),
+            schemas: Schemas::of(&metadata).unwrap(),
+            metadata,
+            proof_bytes: 0,
+        }
+    }
+}
+
 /// The verified way from names to code. Cheap to clone.
 #[derive(Clone)]
 pub struct Registry {
     sources: Arc<Sources>,
     caches: Arc<Caches>,
+    grants: Arc<Grants>,
     reading: Arc<Reading>,
 }
 
@@ -127,6 +146,7 @@ impl Registry {
         Registry {
             sources: Arc::new(sources),
             caches: Arc::new(Caches::new(record_ttl, code_ttl)),
+            grants: Arc::new(Grants::new(record_ttl)),
             reading: Arc::new(Reading::new(record_ttl, code_ttl)),
         }
     }

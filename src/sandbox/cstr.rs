@@ -7,7 +7,7 @@ use std::ffi::CStr;
 
 use wasmtime::{InstancePre, Linker, Module, ModuleExport, Store};
 
-use super::guest::{Control, Ended, Guest, ended};
+use super::guest::{Ended, Guest};
 use super::program::Output;
 use super::{Failure, Limits, Lost, Outcome, linear};
 
@@ -37,16 +37,7 @@ impl Cstr {
     }
 
     /// Runs an instance from its start function to its output.
-    pub(super) async fn run(
-        &self,
-        store: &mut Store<Guest>,
-        input: &[u8],
-        limits: &Limits,
-        control: &Control,
-    ) -> Result<Output, Ended> {
-        let stopped = |error: wasmtime::Error, store: &Store<Guest>| {
-            ended(&error, &store.data().meter, limits, control)
-        };
+    pub(super) async fn run(&self, store: &mut Store<Guest>, input: &[u8]) -> Result<Output, Ended> {
         // JSON has NUL only as an escape; a guest would read half of anything else.
         if input.contains(&0) {
             return Err(Ended::Lost(Lost::Internal("the input holds a NUL, so it is not JSON".into())));
@@ -55,10 +46,8 @@ impl Cstr {
             Failure::new(Outcome::MemoryExceeded, "the input does not fit into a 32-bit memory")
         })?;
 
-        let instance = match self.pre.instantiate_async(&mut *store).await {
-            Ok(instance) => instance,
-            Err(error) => return Err(stopped(error, store)),
-        };
+        let instance = self.pre.instantiate_async(&mut *store).await;
+        let instance = instance.map_err(|error| store.data().ended(&error))?;
         // Admission checked names and types, so none of this fails.
         let gone = || Ended::Lost(Lost::Internal("an export is gone".into()));
         let function = |store: &mut Store<Guest>, export| {
@@ -70,21 +59,17 @@ impl Cstr {
         let alloc = function(store, &self.alloc).ok_or_else(gone)?;
         let execute = function(store, &self.execute).ok_or_else(gone)?;
 
-        let place = match alloc.call_async(&mut *store, length).await {
-            Ok(pointer) => pointer as u32,
-            Err(error) => return Err(stopped(error, store)),
-        };
+        let place = alloc.call_async(&mut *store, length).await;
+        let place = place.map_err(|error| store.data().ended(&error))? as u32;
         let (bytes, guest) = memory.data_and_store_mut(&mut *store);
         let target = linear::given(bytes, guest, place, length as u32, self.allocator, "the input")?;
         let (text, end) = target.split_at_mut(input.len());
         text.copy_from_slice(input);
         end.fill(0);
 
-        let result = match execute.call_async(&mut *store, place as i32).await {
-            Ok(pointer) => pointer as u32,
-            Err(error) => return Err(stopped(error, store)),
-        };
-        read(memory.data(&*store), result, limits)
+        let result = execute.call_async(&mut *store, place as i32).await;
+        let result = result.map_err(|error| store.data().ended(&error))? as u32;
+        read(memory.data(&*store), result, &store.data().limits)
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) struct Guest {
     pub(super) meter: Meter,
     pub(super) host: Host,
     pub(super) limits: Limits,
+    control: Arc<Control>,
     /// Whether a host function waits for the guest to make room for a reply (`pointer::calls`).
     pub(super) replying: bool,
     /// What a component has of the world; empty in other modes.
@@ -80,6 +81,7 @@ pub(super) fn store(
         meter: Meter::new(limits.memory_bytes, parts),
         host,
         limits: *limits,
+        control: Arc::clone(control),
         replying: false,
         component: component::State::default(),
         wasi: wasi::State::default(),
@@ -111,31 +113,34 @@ impl From<Failure> for Ended {
     }
 }
 
-/// Reads the engine's error: was the guest stopped, did it trap, or is it our own trouble?
-pub(super) fn ended(error: &wasmtime::Error, meter: &Meter, limits: &Limits, control: &Control) -> Ended {
-    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
-        return Ended::Lost(Lost::NoSlot);
-    }
-    if let Some(Stop(failure)) = error.downcast_ref() {
-        return Ended::Failed(match failure.outcome {
-            Outcome::Trap if meter.refused() => memory_exceeded(limits, &failure.message),
-            _ => failure.clone(),
-        });
-    }
-    let trap = error.downcast_ref::<Trap>();
-    if let (Some(Trap::Interrupt), Some(failure)) = (trap, control.stop()) {
-        return Ended::Failed(failure);
-    }
-    match trap {
-        Some(trap) if meter.refused() => {
-            Ended::Failed(memory_exceeded(limits, &describe(&trap.to_string(), error)))
+impl Guest {
+    /// Reads the engine's error: was the guest stopped, did it trap, or is it our own trouble?
+    pub(super) fn ended(&self, error: &wasmtime::Error) -> Ended {
+        if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+            return Ended::Lost(Lost::NoSlot);
         }
-        Some(trap) => Ended::Failed(Failure::new(Outcome::Trap, describe(&trap.to_string(), error))),
-        // Errors of the engine's own: the guest could not start, or a value found no room in it.
-        None if meter.refused() && !is_the_machines(error) => {
-            Ended::Failed(memory_exceeded(limits, &describe(&error.root_cause().to_string(), error)))
+        let (refused, limits) = (self.meter.refused(), &self.limits);
+        if let Some(Stop(failure)) = error.downcast_ref() {
+            return Ended::Failed(match failure.outcome {
+                Outcome::Trap if refused => memory_exceeded(limits, &failure.message),
+                _ => failure.clone(),
+            });
         }
-        None => Ended::Lost(Lost::Internal(error.root_cause().to_string())),
+        let trap = error.downcast_ref::<Trap>();
+        if let (Some(Trap::Interrupt), Some(failure)) = (trap, self.control.stop()) {
+            return Ended::Failed(failure);
+        }
+        match trap {
+            Some(trap) if refused => {
+                Ended::Failed(memory_exceeded(limits, &describe(&trap.to_string(), error)))
+            }
+            Some(trap) => Ended::Failed(Failure::new(Outcome::Trap, describe(&trap.to_string(), error))),
+            // Errors of the engine's own: the guest could not start, or a value found no room in it.
+            None if refused && !is_the_machines(error) => {
+                Ended::Failed(memory_exceeded(limits, &describe(&error.root_cause().to_string(), error)))
+            }
+            None => Ended::Lost(Lost::Internal(error.root_cause().to_string())),
+        }
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Context {
     pub function_cid: String,
     /// What the call is named in answers and logs.
     pub request_id: String,
+    /// When the run was asked for, since the Unix epoch. Clocks show this for as long as it lasts.
+    pub started: Duration,
 }
 
 /// What one run may use.

@@ -45,7 +45,7 @@ mod thread;
 mod ticker;
 mod wasi;
 
-pub use admission::{Admitted, Bound, ExportKind, Item, Kind, MAX_MODULE_BYTES, RULES, Refusal, ValueType};
+pub use admission::{Admitted, Bound, ExportKind, MAX_MODULE_BYTES, RULES, Refusal, ValueType};
 pub use artifact::Artifact;
 pub use compile::Compiled;
 pub use door::{Denied, Door, HostCall, HostReply, Listed, NoDoor};
@@ -55,6 +55,7 @@ pub use logs::{LogLevel, LogLine, Logs};
 pub use outcome::{Completion, Failure, Outcome, Usage};
 pub use thread::{ThreadSandbox, ThreadSandboxConfig};
 
+pub(crate) use admission::describe;
 pub(crate) use compile::{Compiler, MAX_COMPILED_BYTES, looks_whole, most_compiled_bytes};
 pub(crate) use door::MAX_PAGE;
 pub(crate) use executor::Source;

@@ -6,7 +6,7 @@ use wasmtime::{Engine, Linker, Module, Store};
 use super::admission::Refusal;
 use super::component::{self, Component};
 use super::cstr::Cstr;
-use super::guest::{Control, Ended, Guest};
+use super::guest::{Ended, Guest};
 use super::meter::Parts;
 use super::pointer::{self, Pointer};
 use super::wasi::{self, Wasi};
@@ -73,18 +73,12 @@ impl Program {
     }
 
     /// Runs an instance from its start to its output.
-    pub(super) async fn run(
-        &self,
-        store: &mut Store<Guest>,
-        input: &[u8],
-        limits: &Limits,
-        control: &Control,
-    ) -> Result<Output, Ended> {
+    pub(super) async fn run(&self, store: &mut Store<Guest>, input: &[u8]) -> Result<Output, Ended> {
         match self {
-            Program::Component(component) => component.run(store, input, limits, control).await,
-            Program::Pointer(pointer) => pointer.run(store, input, limits, control).await,
-            Program::Cstr(cstr) => cstr.run(store, input, limits, control).await,
-            Program::Wasi(wasi) => wasi.run(store, input, limits, control).await,
+            Program::Component(component) => component.run(store, input).await,
+            Program::Pointer(pointer) => pointer.run(store, input).await,
+            Program::Cstr(cstr) => cstr.run(store, input).await,
+            Program::Wasi(wasi) => wasi.run(store, input).await,
         }
     }
 }

@@ -268,7 +268,7 @@ async fn run(
     let Job { input, limits, context, door, .. } = job;
     let host = Host::new(door, context, &limits, Arc::clone(control), alarms);
     let mut store = guest::store(engine, &limits, loaded.program.parts(), host, control)?;
-    let ended = loaded.program.run(&mut store, &input, &limits, control).await;
+    let ended = loaded.program.run(&mut store, &input).await;
     let result = finish(ended, control)?;
     let usage = Usage {
         cpu: control.stopwatch.cpu(),

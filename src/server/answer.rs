@@ -1,7 +1,5 @@
 //! The 200 answer: the outcome of a run, with the guest's output verbatim.
 
-use std::time::Duration;
-
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{StatusCode, header};
@@ -9,8 +7,10 @@ use ipld_core::cid::Cid;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::sandbox::{self, Completion, Outcome};
+use crate::sandbox::{Completion, Outcome};
 use crate::workers::CacheState;
+
+use super::figures::{self, Line, rounded_millis};
 
 /// What a finished run is answered with (the lexicon's output).
 #[derive(Serialize)]
@@ -29,26 +29,15 @@ struct Answer<'a> {
     function_cid: &'a str,
     usage: Usage,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    logs: Vec<LogLine<'a>>,
+    logs: Vec<Line<'a>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     logs_cut: bool,
 }
 
 #[derive(Serialize)]
-struct LogLine<'a> {
-    level: &'static str,
-    message: &'a str,
-}
-
-/// Integers only: clients of the data model refuse floats.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Usage {
-    cpu_micros: u64,
-    peak_memory_bytes: u64,
-    host_calls: u32,
-    input_bytes: u64,
-    output_bytes: u64,
+    #[serde(flatten)]
+    used: figures::Usage,
     cache: &'static str,
 }
 
@@ -82,11 +71,7 @@ pub(super) fn respond(
         duration_ms: rounded_millis(completion.wall),
         function_cid: &function.to_string(),
         usage: Usage {
-            cpu_micros: completion.usage.cpu.as_micros() as u64,
-            peak_memory_bytes: completion.usage.peak_memory_bytes,
-            host_calls: completion.usage.host_calls,
-            input_bytes: completion.usage.input_bytes,
-            output_bytes: completion.usage.output_bytes,
+            used: (&completion.usage).into(),
             cache: match cache {
                 CacheState::Cold => "cold",
                 CacheState::Disk => "disk",
@@ -94,7 +79,7 @@ pub(super) fn respond(
             },
         },
         logs: match with_logs {
-            true => completion.logs.lines.iter().map(line).collect(),
+            true => completion.logs.lines.iter().map(Line::from).collect(),
             false => Vec::new(),
         },
         logs_cut: with_logs && completion.logs.cut,
@@ -103,15 +88,6 @@ pub(super) fn respond(
     (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-fn line(line: &sandbox::LogLine) -> LogLine<'_> {
-    LogLine { level: line.level.as_str(), message: &line.message }
-}
-
 fn raw(output: &Bytes) -> Option<&RawValue> {
     serde_json::from_slice(output).ok()
-}
-
-/// Whole milliseconds, halves up.
-fn rounded_millis(wall: Duration) -> u64 {
-    (wall.as_micros() as u64 + 500) / 1000
 }

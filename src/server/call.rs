@@ -1,6 +1,7 @@
 //! One call of `at.functions.run`, from its head to its answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -10,7 +11,7 @@ use crate::audit;
 use crate::auth::{Repeat, Ticket};
 use crate::door::RunDoor;
 use crate::lexicon::FUNCTION_COLLECTION;
-use crate::policy::{Caller, Reads};
+use crate::policy::{Access, Caller, Reads};
 use crate::registry::{Function, MAX_BLOB_BYTES};
 use crate::sandbox::{Context, Door, Job, Limits, LogLine, Logs, MAX_MODULE_BYTES, NoDoor, Outcome, Owner};
 use crate::telemetry;
@@ -162,7 +163,10 @@ async fn attempt(
         function = deadline.bound(service.registry.function_anew(&function), late).await?;
     }
     record.cid = Some(function.cid);
-    service.policy.may_run(caller, &function)?;
+    if let Access::IfGranted(subject) = service.policy.may_run(caller, &function)? {
+        let grant = deadline.bound(service.registry.grant(subject), late).await?;
+        service.policy.granted(grant, service.clock.since_epoch())?;
+    }
     if let Some(expected) = request.cid.filter(|expected| *expected != function.cid) {
         return Err(changed(&expected, &function));
     }
@@ -194,14 +198,14 @@ async fn attempt(
         owner: Owner { name: owner, public: metadata.public },
         input,
         limits: limits(service, &function),
-        context: Arc::new(context(caller, &function, id)),
+        context: Arc::new(context(caller, &function, id, service.clock.since_epoch())),
         door: door(service, &function),
     };
     let mut completion = service.workers.run(job, deadline.answer_by()).await?;
-    let mismatch = service.checks.output(&function, &mut completion, deadline).await;
-    let outcome = completion.outcome();
     record.cpu = Some(completion.usage.cpu);
     tell_logs(&completion.logs, id);
+    let mismatch = service.checks.output(&function, &mut completion, deadline).await?;
+    let outcome = completion.outcome();
     // What a function says to its author is not for its callers.
     let by_the_author = matches!(caller, Caller::Verified(did) if *did.did() == function.author);
     let with_logs = service.show_logs || by_the_author;
@@ -220,7 +224,7 @@ fn limits(service: &Service, function: &Function) -> Limits {
     let metadata = &function.metadata;
     Limits {
         memory_bytes: u64::from(metadata.max_memory_mb.min(service.max_memory_mb)) * 1024 * 1024,
-        duration: std::time::Duration::from_millis(metadata.max_duration_ms.into()).min(service.max_duration),
+        duration: Duration::from_millis(metadata.max_duration_ms.into()).min(service.max_duration),
         output_bytes: service.max_payload_bytes,
         host_calls: MAX_HOST_CALLS,
         host_bytes: MAX_HOST_BYTES,
@@ -239,7 +243,7 @@ fn door(service: &Service, function: &Function) -> Arc<dyn Door> {
 }
 
 /// What the function may learn of the call.
-fn context(caller: &Caller, function: &Function, id: &RequestId) -> Context {
+fn context(caller: &Caller, function: &Function, id: &RequestId, started: Duration) -> Context {
     Context {
         caller: match caller {
             Caller::Verified(did) => Some(did.did().as_str().to_owned()),
@@ -252,6 +256,7 @@ fn context(caller: &Caller, function: &Function, id: &RequestId) -> Context {
         ),
         function_cid: function.cid.to_string(),
         request_id: id.as_str().to_owned(),
+        started,
     }
 }
 
@@ -271,7 +276,6 @@ fn changed(expected: &ipld_core::cid::Cid, function: &Function) -> XrpcError {
 mod tests {
     use std::io;
     use std::sync::{Mutex, PoisonError};
-    use std::time::Duration;
 
     use bytes::Bytes;
 

@@ -20,6 +20,12 @@ impl Deadline {
         Deadline { started: Instant::now() }
     }
 
+    /// The deadline of a call whose time has run out.
+    #[cfg(test)]
+    pub(super) fn past() -> Deadline {
+        Deadline { started: Instant::now() - BUDGET }
+    }
+
     /// When the answer must be on its way.
     pub(super) fn answer_by(self) -> Instant {
         self.started + BUDGET

@@ -103,6 +103,7 @@ impl From<RegistryError> for XrpcError {
             RegistryError::BlobMissing(_) | RegistryError::InvalidFunction(_) => (400, "InvalidFunction"),
             RegistryError::Handle(_) | RegistryError::NotFound(_) => (400, "FunctionNotFound"),
             RegistryError::NotAFunction => (400, "InvalidRequest"),
+            RegistryError::NoThread => return XrpcError::overloaded(message, Duration::from_secs(1)),
             RegistryError::Overloaded(after) => return XrpcError::overloaded(message, *after),
             RegistryError::Store => return XrpcError::overloaded(message, Duration::from_secs(5)),
             RegistryError::Timeout => (504, "RepoTimeout"),
@@ -195,13 +196,14 @@ mod tests {
     #[test]
     fn a_token_is_good_again_only_if_the_guest_never_began() {
         let second = Duration::from_secs(1);
-        let cases: [(XrpcError, u16, bool); 9] = [
+        let cases: [(XrpcError, u16, bool); 10] = [
             (NotRun::Busy { retry_after: second }.into(), 503, true),
             (NotRun::OverBudget.into(), 503, true),
             (NotRun::Lost(Lost::NoSlot).into(), 503, true),
             (NotRun::Lost(Lost::Internal("x".into())).into(), 503, false),
             (NotRun::Lost(Lost::Closed).into(), 503, false),
             (NotRun::Unfinished { retry_after: second }.into(), 503, false),
+            (RegistryError::NoThread.into(), 503, true),
             (RegistryError::Overloaded(second).into(), 503, true),
             (RegistryError::Timeout.into(), 504, false),
             (XrpcError::invalid_request("x"), 400, false),

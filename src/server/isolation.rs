@@ -5,14 +5,15 @@ use std::sync::Arc;
 use super::StartError;
 use crate::config::{Config, Isolation};
 use crate::sandbox::{Sandbox, ThreadSandbox, ThreadSandboxConfig};
-use crate::workers::process::{ProcessSandbox, ProcessSandboxConfig, Program};
 
 /// Starts the sandbox that the settings ask for. With `--isolation process` that fails where a process
 /// cannot be sealed: a wall that is not there must not be counted on.
 pub async fn sandbox(config: &Config) -> Result<Arc<dyn Sandbox>, StartError> {
     match config.isolation {
         Isolation::Thread => threads(config),
+        #[cfg(target_os = "linux")]
         Isolation::Process => {
+            use crate::workers::process::{ProcessSandbox, ProcessSandboxConfig, Program};
             let program = Program::this().map_err(StartError::of)?;
             let size = ProcessSandboxConfig {
                 max_workers: config.max_workers,
@@ -23,6 +24,10 @@ pub async fn sandbox(config: &Config) -> Result<Arc<dyn Sandbox>, StartError> {
             sandbox.try_every_mode().await.map_err(StartError::of)?;
             Ok(Arc::new(sandbox))
         }
+        #[cfg(not(target_os = "linux"))]
+        Isolation::Process => Err(StartError::of(
+            "--isolation process is built on Linux's walls; here there is --isolation thread",
+        )),
     }
 }
 

@@ -24,6 +24,7 @@ use super::schemas::Checks;
 /// Everything that a call passes through.
 pub struct Service {
     pub(super) checks: Checks,
+    pub(super) clock: Clock,
     pub(super) did_document: Value,
     pub(super) max_duration: Duration,
     pub(super) max_memory_mb: u16,
@@ -81,6 +82,7 @@ impl Service {
         );
         Ok(Arc::new(Service {
             checks: Checks::new(),
+            clock: clock.clone(),
             did_document: service_document(
                 config.hostname.did(),
                 &config.service_id,

@@ -16,6 +16,7 @@ use crate::sandbox::{Load, Sandbox};
 mod disk;
 mod flights;
 mod prepare;
+#[cfg(target_os = "linux")]
 pub mod process;
 mod runs;
 mod store;

@@ -3,12 +3,12 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use at_functions::config::{Anonymous, Settings};
 use at_functions::workers::{Flaw, StoreStats};
 use serde_json::json;
 
+use crate::patience::soon;
 use crate::world::{ECHO, World};
 
 /// The files of compiled modules.
@@ -21,13 +21,7 @@ fn artifacts(world: &World) -> Vec<PathBuf> {
 
 /// What is compiled is written when the call has its answer already.
 async fn has_stored(world: &World, artifacts: u64) {
-    tokio::time::timeout(Duration::from_secs(10), async {
-        while world.stats().store.stored < artifacts {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    })
-    .await
-    .unwrap();
+    soon(async || world.stats().store.stored >= artifacts).await;
 }
 
 /// Calls the echo, which must answer, and tells where its code came from.

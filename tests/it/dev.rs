@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::patience::{soon, until};
 use crate::world::{ECHO, answer};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_at-functions");
@@ -56,6 +57,14 @@ impl Drop for Dev {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Waits for what a change of a file brings. A service that believes records for as long as others do
+/// would take longer.
+async fn is_soon_so(is_so: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    soon(is_so).await;
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
 #[allow(clippy::disallowed_methods)] // The test's own client.
@@ -169,11 +178,7 @@ async fn what_the_author_should_see_of_a_call_is_told() {
     )
     .unwrap();
     dev.line_with("published ");
-    let started = Instant::now();
-    while answer(request()).await.body["ok"] != false {
-        assert!(started.elapsed() < Duration::from_secs(3), "the new version never ran");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    is_soon_so(async || answer(request()).await.body["ok"] == false).await;
     assert!(next("failed: ").starts_with("failed: trap: "));
 }
 
@@ -195,11 +200,7 @@ async fn a_module_that_changes_is_published_again() {
     .unwrap();
     std::fs::write(&file, constant).unwrap();
     dev.line_with("published");
-    let started = Instant::now();
-    while call().await.output() != "changed" {
-        assert!(started.elapsed() < Duration::from_secs(3), "the new version never ran");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    is_soon_so(async || call().await.output() == "changed").await;
 }
 
 #[test]
@@ -208,17 +209,14 @@ fn an_interrupt_ends_it_cleanly() {
     dev.curl();
     let pid = rustix::process::Pid::from_child(&dev.child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    let started = Instant::now();
-    loop {
-        if let Some(status) = dev.child.try_wait().unwrap() {
-            assert!(status.success(), "{status}");
-            let mut told = String::new();
-            dev.child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
-            // A pipe is no terminal: no escape codes.
-            assert!(told.contains("stopping") && !told.contains('\x1b'), "{told:?}");
-            break;
-        }
-        assert!(started.elapsed() < Duration::from_secs(5), "it did not end");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let mut ended = None;
+    until(|| {
+        ended = dev.child.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert!(ended.unwrap().success(), "{ended:?}");
+    let mut told = String::new();
+    dev.child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    // A pipe is no terminal: no escape codes.
+    assert!(told.contains("stopping") && !told.contains('\x1b'), "{told:?}");
 }

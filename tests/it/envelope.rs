@@ -7,6 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::patience::{PATIENCE, soon, soon_within};
 use crate::world::{ECHO, World, answer};
 
 #[tokio::test]
@@ -204,10 +205,13 @@ async fn a_body_over_the_cap_is_refused_however_it_comes() {
     let zeros = vec![b' '; 200 * 1024 * 1024];
     for (encoding, bomb) in [("gzip", gzip(&zeros)), ("br", brotli(&zeros)), ("deflate", deflate(&zeros))] {
         assert!(bomb.len() < 1024 * 1024, "{encoding}: {}", bomb.len());
-        let started = Instant::now();
-        let request = world.request().header("content-encoding", encoding).body(bomb);
-        assert_eq!(answer(request).await.error(), (413, "PayloadTooLarge"), "{encoding}");
-        assert!(started.elapsed() < Duration::from_secs(3), "{encoding}: {:?}", started.elapsed());
+        soon_within(Duration::from_secs(3), async || {
+            let started = Instant::now();
+            let request = world.request().header("content-encoding", encoding).body(bomb.clone());
+            assert_eq!(answer(request).await.error(), (413, "PayloadTooLarge"), "{encoding}");
+            started.elapsed()
+        })
+        .await;
     }
 }
 
@@ -259,7 +263,7 @@ async fn slow_heads_and_bodies_are_cut_off_and_idle_connections_are_not() {
             {
                 break;
             }
-            assert!(started.elapsed() < Duration::from_secs(8), "a slow head was let go on");
+            assert!(started.elapsed() < PATIENCE, "a slow head was let go on");
         }
         assert!(started.elapsed() > Duration::from_secs(4), "{:?}", started.elapsed());
     };
@@ -267,13 +271,11 @@ async fn slow_heads_and_bodies_are_cut_off_and_idle_connections_are_not() {
         let mut stream = TcpStream::connect(&address).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(&body.as_bytes()[..10]).await.unwrap();
-        let started = Instant::now();
         let mut answer = vec![0; 4096];
         let length = stream.read(&mut answer).await.unwrap();
         let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
         assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
         assert!(answer.contains("did not arrive within 5 s"), "{answer}");
-        assert!(started.elapsed() < Duration::from_secs(7), "{:?}", started.elapsed());
     };
     let idle = async {
         let mut stream = TcpStream::connect(&address).await.unwrap();
@@ -297,7 +299,7 @@ async fn a_stop_finishes_the_calls_in_flight_and_takes_no_new_ones() {
              (func (export "alloc") (param i32) (result i32) i32.const 16)
              (func (export "run") (param i32 i32) (result i64) (local i64)
                (loop $l (local.set 2 (i64.add (local.get 2) (i64.const 1)))
-                 (br_if $l (i64.lt_u (local.get 2) (i64.const 600000000))))
+                 (br_if $l (i64.lt_u (local.get 2) (i64.const 300000000))))
                i64.const 1))"#,
     )
     .unwrap();
@@ -308,7 +310,7 @@ async fn a_stop_finishes_the_calls_in_flight_and_takes_no_new_ones() {
     let in_flight = tokio::spawn(answer(
         world.request().body(json!({ "function": published.uri.to_string(), "input": 1 }).to_string()),
     ));
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    soon(async || world.stats().sandbox.instances == 1).await;
     world.stop().await;
     assert_eq!(in_flight.await.unwrap().output(), &json!(1));
     let refused = world.client.get(format!("{endpoint}/xrpc/_health")).send().await;

@@ -36,6 +36,7 @@ pub struct World {
     pub service_did: String,
     pub client: reqwest::Client,
     settings: Settings,
+    record_ttl: Option<Duration>,
     code_ttl: Duration,
     service: Option<Arc<Service>>,
     upstream: Upstream,
@@ -99,6 +100,7 @@ impl World {
                 memory_budget: settings.memory_budget.or(Some(1024)),
                 ..settings
             },
+            record_ttl: None,
             code_ttl,
             author,
             upstream,
@@ -117,7 +119,8 @@ impl World {
             ..self.settings.clone()
         })
         .unwrap();
-        let config = Config { code_ttl: self.code_ttl, ..config };
+        let record_ttl = self.record_ttl.unwrap_or(config.record_ttl);
+        let config = Config { code_ttl: self.code_ttl, record_ttl, ..config };
         self.endpoint = config.hostname.origin();
         self.service_did = config.hostname.did().to_string();
         let service = Service::start(&config, Clock::system()).unwrap();
@@ -128,6 +131,12 @@ impl World {
         self.served = Some(tokio::spawn(server::serve(public, router, async {
             let _ = stopped.await;
         })));
+    }
+
+    /// Stops the service and starts another one, which believes a proved record for `record_ttl`.
+    pub async fn restart_with_record_ttl(&mut self, record_ttl: Duration) {
+        self.record_ttl = Some(record_ttl);
+        self.restart().await;
     }
 
     /// Stops the service and starts another one on the same data directory.
@@ -170,9 +179,13 @@ impl World {
 
     /// A caller whose DID document the world's PLC directory serves.
     pub fn caller(&self, seed: u8) -> Caller {
+        self.caller_named(&char::from(b'a' + seed % 26).to_string().repeat(24), seed)
+    }
+
+    /// The same, with the 24 letters of a `did:plc`.
+    pub fn caller_named(&self, letters: &str, seed: u8) -> Caller {
         let key = SigningKey::from_bytes(&[seed; 32]).unwrap();
-        let letter = char::from(b'a' + seed % 26);
-        let did = Did::parse(&format!("did:plc:{}", letter.to_string().repeat(24))).unwrap();
+        let did = Did::parse(&format!("did:plc:{letters}")).unwrap();
         let document = json!({
             "id": did,
             "verificationMethod": [{

@@ -12,6 +12,7 @@ use crate::cli::guest;
 use crate::cli::output::{self, failure};
 use crate::lexicon::Mode;
 use crate::sandbox::{Completion, Limits, Outcome};
+use crate::server::{self, rounded_millis};
 
 /// A run, to be told.
 pub(super) struct Told<'a> {
@@ -62,24 +63,14 @@ struct Json<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
     duration_ms: u64,
-    usage: JsonUsage,
-    logs: Vec<JsonLine<'a>>,
+    usage: server::Usage,
+    logs: Vec<server::Line<'a>>,
     logs_cut: bool,
     mode: &'static str,
     compile_ms: u64,
     limits: JsonLimits,
     denied: &'a [String],
     warnings: Vec<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct JsonUsage {
-    cpu_micros: u64,
-    peak_memory_bytes: u64,
-    host_calls: u32,
-    input_bytes: u64,
-    output_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -91,12 +82,6 @@ struct JsonLimits {
     host_bytes: u64,
     input_bytes: u64,
     output_bytes: u64,
-}
-
-#[derive(Serialize)]
-struct JsonLine<'a> {
-    level: &'static str,
-    message: &'a str,
 }
 
 impl Told<'_> {
@@ -134,18 +119,8 @@ impl Told<'_> {
             error: result.as_ref().err().map(|failed| failed.message.as_str()),
             outcome: result.as_ref().err().map(|failed| failed.outcome.as_str()),
             duration_ms: rounded_millis(*wall),
-            usage: JsonUsage {
-                cpu_micros: usage.cpu.as_micros() as u64,
-                peak_memory_bytes: usage.peak_memory_bytes,
-                host_calls: usage.host_calls,
-                input_bytes: usage.input_bytes,
-                output_bytes: usage.output_bytes,
-            },
-            logs: logs
-                .lines
-                .iter()
-                .map(|line| JsonLine { level: line.level.as_str(), message: &line.message })
-                .collect(),
+            usage: usage.into(),
+            logs: logs.lines.iter().map(server::Line::from).collect(),
             logs_cut: logs.cut,
             mode: self.mode.as_str(),
             compile_ms: rounded_millis(self.compile),
@@ -269,10 +244,6 @@ fn millis(time: Duration) -> String {
 fn share(used: u64, limit: u64) -> String {
     let percent = (u128::from(used) * 100).div_ceil(u128::from(limit.max(1)));
     format!("{percent} %")
-}
-
-fn rounded_millis(time: Duration) -> u64 {
-    (time.as_micros() as u64 + 500) / 1000
 }
 
 #[cfg(test)]

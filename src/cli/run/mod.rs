@@ -21,12 +21,14 @@ use super::describe::at_uri;
 use super::error::{CliError, shown};
 use super::files;
 use super::invoke;
+use super::limits::LimitArgs;
 use super::local::Local;
 use super::output::{self, Exit, Report, failure};
 use super::schemas::SchemaArgs;
 use super::wasm;
+use crate::clock::Clock;
 use crate::identity::Did;
-use crate::lexicon::{AtUri, Authority, CheckError, FunctionMetadata, Mode};
+use crate::lexicon::{AtUri, Authority, CheckError, Mode};
 use crate::policy::MAX_SCOPES;
 use crate::repo::blob_cid;
 use crate::sandbox::{Context, Door, Job, Limits, Owner};
@@ -68,12 +70,8 @@ pub(super) struct RunArgs {
     /// How the function talks with its host [default: by what the file imports and exports]
     #[arg(long, value_parser = deploy::mode)]
     mode: Option<Mode>,
-    /// All its memory together in MiB, 1 to 256
-    #[arg(long, value_name = "MIB", value_parser = deploy::memory(), default_value_t = FunctionMetadata::DEFAULT_MEMORY_MB)]
-    max_memory_mb: u16,
-    /// How long the run may take in milliseconds, 1 to 5000
-    #[arg(long, value_name = "MS", value_parser = deploy::duration(), default_value_t = FunctionMetadata::DEFAULT_DURATION_MS)]
-    max_duration_ms: u16,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// The caller that the function is told of [default: none, as for a call without a token]
     #[arg(long, value_name = "DID", value_parser = caller)]
     caller: Option<Did>,
@@ -136,7 +134,9 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
         false => refused(why.to_string()),
     })?;
 
-    if let Some(Err(error)) = input_schema.map(|given| given.compiled.check(&input)) {
+    if let Some(given) = input_schema
+        && let Some(error) = given.fault(&input)?
+    {
         return Ok(refused_input(&error, args.json));
     }
     let local = Local::start()?;
@@ -166,14 +166,15 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
             // There is no record: the code's CID stands in for the record's.
             function_cid: cid.to_string(),
             request_id: REQUEST_ID.to_owned(),
+            started: Clock::system().since_epoch(),
         }),
         door: Arc::clone(&door) as _,
     };
     let mut completion = local.run(job).await?;
-    let misfit = output_schema.and_then(|given| {
-        let output = completion.result.as_ref().ok()?;
-        given.compiled.check(output).err()
-    });
+    let misfit = match (output_schema, &completion.result) {
+        (Some(given), Ok(output)) => given.fault(output)?,
+        _ => None,
+    };
     let mismatch = misfit.and_then(|error| {
         let why = error.to_string();
         server::misfit(&mut completion, args.strict_output, error).map(|path| Mismatch { path, why })
@@ -228,8 +229,8 @@ async fn input(given: &str) -> Result<Bytes, CliError> {
 /// A record's limits; the operator's ceilings are those of the lexicon.
 fn limits(args: &RunArgs) -> Limits {
     Limits {
-        memory_bytes: u64::from(args.max_memory_mb) << 20,
-        duration: Duration::from_millis(args.max_duration_ms.into()),
+        memory_bytes: u64::from(args.limits.max_memory_mb) << 20,
+        duration: Duration::from_millis(args.limits.max_duration_ms.into()),
         output_bytes: MAX_PAYLOAD_BYTES,
         host_calls: MAX_HOST_CALLS,
         host_bytes: MAX_HOST_BYTES,

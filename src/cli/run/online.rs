@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::cli::error::CliError;
 use crate::cli::files::Scratch;
-use crate::cli::locate::origin;
+use crate::cli::locate::{PlcArgs, origin};
 use crate::clock::Clock;
 use crate::config::UndeclaredReads;
 use crate::door::RunDoor;
@@ -31,16 +31,8 @@ pub(super) struct OnlineArgs {
     /// Let it read from the network what --allow allows
     #[arg(long)]
     pub(super) online: bool,
-    /// The PLC directory
-    #[arg(
-        long,
-        env = "AT_FUNCTIONS_PLC_URL",
-        value_name = "URL",
-        value_parser = origin,
-        default_value = "https://plc.directory",
-        hide_env_values = true
-    )]
-    plc_url: Url,
+    #[command(flatten)]
+    plc: PlcArgs,
     /// A service whose com.atproto.identity.resolveHandle is asked about handles, in place of DNS and
     /// well-known
     #[arg(long, value_name = "URL", value_parser = origin)]
@@ -66,7 +58,7 @@ impl Online {
         let clock = Clock::system();
         let way_out = || Egress::new(EgressConfig { allow_private_network: args.allow_private_network });
         let config = ResolverConfig {
-            plc_url: args.plc_url.clone(),
+            plc_url: args.plc.plc_url.clone(),
             handle_resolver: args.handle_resolver.clone(),
             allow_localhost: args.allow_private_network,
         };

@@ -83,9 +83,12 @@ pub enum SchemaError {
         /// The most bytes that they may have together.
         max_bytes: usize,
     },
-    /// The machine could not compile it now.
-    #[error("could not be compiled; try again")]
+    /// The compiler fails at it.
+    #[error("cannot be compiled")]
     Compiler,
+    /// The machine gave no thread to compile it on. Says nothing about the schema.
+    #[error("could not be compiled now; try again")]
+    NoThread,
 }
 
 /// The first place where a value does not meet a schema.
@@ -123,4 +126,7 @@ pub enum CheckError {
     /// Its parts take too much memory or time to check.
     #[error("it is too large to check against this schema")]
     TooCostly,
+    /// The machine gave no thread to check it on. Says nothing about the value.
+    #[error("it could not be checked now; try again")]
+    NoThread,
 }

@@ -59,13 +59,21 @@ struct Effort {
     levels: usize,
     /// Whether a mismatch without its place is no answer.
     must_place: bool,
+    /// The stack for values that are deep.
+    stack_bytes: usize,
 }
 
 /// Below a tenth of a second, whatever the schema and the value.
-const FULL: Effort =
-    Effort { budget: 8_000_000, place_budget: 1_000_000, levels: DEEPEST, must_place: false };
+const FULL: Effort = Effort {
+    budget: 8_000_000,
+    place_budget: 1_000_000,
+    levels: DEEPEST,
+    must_place: false,
+    stack_bytes: STACK_BYTES,
+};
 /// Below a millisecond, on any stack.
-const BRIEF: Effort = Effort { budget: 50_000, place_budget: 50_000, levels: SHALLOW, must_place: true };
+const BRIEF: Effort =
+    Effort { budget: 50_000, place_budget: 50_000, levels: SHALLOW, must_place: true, ..FULL };
 /// Bytes of JSON that are read for a unit.
 const BYTES_READ_A_UNIT: u64 = 4;
 
@@ -84,17 +92,25 @@ impl Schema {
     pub const MAX_BYTES: usize = 64 * 1024;
     /// Compiles a schema. It takes up to some hundred milliseconds where somebody made it to.
     pub fn compile(schema: &Value) -> Result<Schema, SchemaError> {
+        Schema::compile_on(STACK_BYTES, schema)
+    }
+
+    fn compile_on(stack_bytes: usize, schema: &Value) -> Result<Schema, SchemaError> {
         let bytes = json_bytes(schema);
         if bytes > Self::MAX_BYTES {
             return Err(SchemaError::TooLarge { bytes, max: Self::MAX_BYTES });
         }
         let dialect = Dialect::of(schema)?;
-        on_deep_stack(|| {
+        let compiled = on_deep_stack(stack_bytes, || {
             let shape = Shape::of(schema, dialect)?;
             let (validator, pattern_size) = build(schema, dialect)?;
             Ok(Schema { validator, shape, pattern_size, bytes })
-        })
-        .unwrap_or(Err(SchemaError::Compiler))
+        });
+        match compiled {
+            Ok(compiled) => compiled,
+            Err(NotDone::NoThread) => Err(SchemaError::NoThread),
+            Err(NotDone::Panicked) => Err(SchemaError::Compiler),
+        }
     }
 
     /// Whether a JSON text meets the schema. It takes up to a tenth of a second, where schema and text
@@ -128,7 +144,11 @@ impl Schema {
         let check = || self.check_tree(&tree, levels, left, effort);
         let cost = match levels {
             0..=SHALLOW => check(),
-            _ => on_deep_stack(check).unwrap_or(Err(CheckError::TooCostly)),
+            _ => match on_deep_stack(effort.stack_bytes, check) {
+                Ok(cost) => cost,
+                Err(NotDone::NoThread) => Err(CheckError::NoThread),
+                Err(NotDone::Panicked) => Err(CheckError::TooCostly),
+            },
         };
         cost.map(|cost| reading + cost)
     }
@@ -210,12 +230,19 @@ fn build(schema: &Value, dialect: Dialect) -> Result<(Validator<Metered>, usize)
     Err(refused)
 }
 
-/// Does `work` on a stack of its own, which takes only the memory that is used. `None` where the
-/// machine gave no thread, or the work panicked.
-fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+/// Why work on a stack of its own has no result.
+enum NotDone {
+    /// The machine gave no thread.
+    NoThread,
+    Panicked,
+}
+
+/// Does `work` on a stack of its own, which takes only the memory that is used.
+fn on_deep_stack<T: Send>(stack_bytes: usize, work: impl FnOnce() -> T + Send) -> Result<T, NotDone> {
     thread::scope(|scope| {
-        let thread = thread::Builder::new().name("schema".to_owned()).stack_size(STACK_BYTES);
-        thread.spawn_scoped(scope, work).ok()?.join().ok()
+        let thread = thread::Builder::new().name("schema".to_owned()).stack_size(stack_bytes);
+        let working = thread.spawn_scoped(scope, work).map_err(|_| NotDone::NoThread)?;
+        working.join().map_err(|_| NotDone::Panicked)
     })
 }
 

@@ -279,3 +279,21 @@ fn a_brief_check_leaves_what_is_large_to_the_full_one() {
 
 mod hostile;
 mod random;
+
+/// More than a machine has addresses for, so that no thread ever gets it.
+const NO_STACK: usize = 1 << 62;
+
+#[test]
+fn a_machine_without_a_thread_says_nothing_about_schema_or_value() {
+    let schema = json!({"type": "array", "items": {"$ref": "#"}});
+    assert_eq!(Schema::compile_on(NO_STACK, &schema).err(), Some(SchemaError::NoThread));
+
+    let schema = Schema::compile(&schema).unwrap();
+    let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+    let without = Effort { stack_bytes: NO_STACK, ..FULL };
+    for (depth, checked) in [(5, Ok(())), (100, Err(CheckError::NoThread))] {
+        let json = nested(depth);
+        assert_eq!(schema.measure(json.as_bytes(), without).map(|_| ()), checked, "{depth}");
+        assert_eq!(schema.check(json.as_bytes()), Ok(()), "{depth}");
+    }
+}

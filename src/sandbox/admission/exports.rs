@@ -155,6 +155,7 @@ pub(super) fn same(expected: &[ValueType], found: &[ValType]) -> bool {
     expected.iter().copied().map(ValType::from).eq(found.iter().copied())
 }
 
-pub(super) fn describe(ty: &FuncType) -> String {
+/// A function of this type, in words.
+pub(crate) fn describe(ty: &FuncType) -> String {
     format!("a function ({}) -> ({})", list(ty.params()), list(ty.results()))
 }

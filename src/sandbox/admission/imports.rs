@@ -6,7 +6,7 @@ use wasmparser::types::{EntityType, Types};
 use wasmparser::{Payload, TypeRef};
 
 use super::exports::{ValueType, describe, same};
-use super::{Bound, ExportKind, Refusal};
+use super::{ExportKind, Refusal};
 use crate::lexicon::Mode;
 use ValueType::{I32, I64};
 
@@ -107,8 +107,7 @@ fn offered(mode: Mode, module: &str, name: &str) -> Option<&'static HostFunction
 /// once they are known to be valid.
 pub(super) fn section(mode: Mode, payload: &Payload<'_>) -> Result<(), Refusal> {
     let Payload::ImportSection(section) = payload else { return Ok(()) };
-    for (index, import) in section.clone().into_imports().enumerate() {
-        Bound::Imports.check(index + 1)?;
+    for import in section.clone().into_imports() {
         let import = import?;
         let kind = match import.ty {
             TypeRef::Func(_) if offered(mode, import.module, import.name).is_some() => continue,

@@ -10,7 +10,6 @@ mod component;
 mod exports;
 mod imports;
 mod likely;
-mod listing;
 mod refusal;
 
 use wasmparser::types::Types;
@@ -20,9 +19,9 @@ use crate::lexicon::Mode;
 use bounds::{Shape, Tally};
 
 pub use bounds::Bound;
+pub(crate) use exports::describe;
 pub use exports::{ExportKind, ValueType};
 pub(in crate::sandbox) use imports::{HOST_MODULES, HostFunction, WASI, WASI_MODULES};
-pub use listing::{Item, Kind};
 pub use refusal::Refusal;
 
 /// The longest module that is considered.
@@ -52,14 +51,6 @@ pub(super) const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
 pub struct Admitted {
     /// Memory and tables that an instance has before its first instruction.
     pub initial_bytes: u64,
-    /// What it is.
-    pub kind: Kind,
-    /// What it imports, in the order of the file: the first hundred.
-    pub imports: Vec<Item>,
-    /// What it exports, in the order of the file: the first hundred.
-    pub exports: Vec<Item>,
-    /// How many imports and exports are not listed.
-    pub unlisted: usize,
 }
 
 /// Judges a file by the rules of `mode`. Takes time in proportion to its length.
@@ -122,20 +113,13 @@ fn admit_core(mode: Mode, code: &[u8]) -> Result<Admitted, Refusal> {
             ValidPayload::End(types) => {
                 imports::check(mode, &types)?;
                 exports.check(mode, &types)?;
-                return admitted(&types);
+                return Ok(Admitted { initial_bytes: initial_bytes(&types)? });
             }
             ValidPayload::Ok | ValidPayload::Parser(_) => {}
         }
     }
     // The parser gives an end or an error; what has neither is no module.
     Err(Refusal::Malformed { reason: "the module does not end".into(), offset: code.len() })
-}
-
-fn admitted(types: &Types) -> Result<Admitted, Refusal> {
-    let initial_bytes = initial_bytes(types)?;
-    let (imports, more_imports) = listing::imports(types);
-    let (exports, more_exports) = listing::exports(types);
-    Ok(Admitted { initial_bytes, kind: Kind::Core, imports, exports, unlisted: more_imports + more_exports })
 }
 
 type FuncValidator = wasmparser::FuncValidator<wasmparser::ValidatorResources>;

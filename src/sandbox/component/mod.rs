@@ -11,10 +11,9 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Store, WasmBacktrace};
 
 use super::admission::Refusal;
-use super::guest::{self, Control, Ended, Guest};
+use super::guest::{self, Ended, Guest};
 use super::program::Output;
 use super::{Failure, Limits, Lost, Outcome, json};
-use crate::clock::Clock;
 use bindings::{LinkOptions, Offered, OfferedPre};
 
 mod bindings;
@@ -55,42 +54,26 @@ impl Component {
     }
 
     /// Runs an instance from its start functions to its output.
-    pub(super) async fn run(
-        &self,
-        store: &mut Store<Guest>,
-        input: &[u8],
-        limits: &Limits,
-        control: &Control,
-    ) -> Result<Output, Ended> {
+    pub(super) async fn run(&self, store: &mut Store<Guest>, input: &[u8]) -> Result<Output, Ended> {
+        let limits = store.data().limits;
         // UTF-16 takes up to two bytes where an output has one.
         store.set_hostcall_fuel(CALL_BYTES.max(limits.output_bytes.saturating_mul(2)));
         store.set_max_component_handles(MAX_HANDLES);
-        store.data_mut().component.clock = Clock::system().since_epoch();
-        let answer = self.answer(store, input, limits, control).await;
+        let answer = self.answer(store, input).await;
         store.data_mut().finish_lines();
         match answer? {
-            Ok(output) => read(output, limits),
+            Ok(output) => read(output, &limits),
             Err(message) => Err(Failure::new(Outcome::GuestError, told(&message)).into()),
         }
     }
 
-    async fn answer(
-        &self,
-        store: &mut Store<Guest>,
-        input: &[u8],
-        limits: &Limits,
-        control: &Control,
-    ) -> Result<Result<String, String>, Ended> {
+    async fn answer(&self, store: &mut Store<Guest>, input: &[u8]) -> Result<Result<String, String>, Ended> {
         let input = std::str::from_utf8(input)
             .map_err(|_| Ended::Lost(Lost::Internal("the input is not UTF-8".into())))?;
-        let instance = match self.pre.instantiate_async(&mut *store).await {
-            Ok(instance) => instance,
-            Err(error) => return Err(stopped(&error, store, limits, control)),
-        };
-        match instance.call_run(&mut *store, input).await {
-            Ok(answer) => Ok(answer),
-            Err(error) => Err(stopped(&error, store, limits, control)),
-        }
+        let instance = self.pre.instantiate_async(&mut *store).await;
+        let instance = instance.map_err(|error| stopped(&error, store.data()))?;
+        let answer = instance.call_run(&mut *store, input).await;
+        answer.map_err(|error| stopped(&error, store.data()))
     }
 }
 
@@ -119,8 +102,8 @@ fn too_large(what: &str, limits: &Limits) -> Failure {
 /// Reads the engine's error. What the canonical ABI refuses is an error without a trap's code: with
 /// the guest's frames if it happened in a call to the host, without if it is about what `run` was
 /// given or gave.
-fn stopped(error: &wasmtime::Error, store: &Store<Guest>, limits: &Limits, control: &Control) -> Ended {
-    let ended = guest::ended(error, &store.data().meter, limits, control);
+fn stopped(error: &wasmtime::Error, guest: &Guest) -> Ended {
+    let ended = guest.ended(error);
     let Ended::Lost(Lost::Internal(_)) = ended else { return ended };
     if guest::is_the_machines(error) {
         return ended;
@@ -131,6 +114,7 @@ fn stopped(error: &wasmtime::Error, store: &Store<Guest>, limits: &Limits, contr
     }
     // The engine's own words, as it has no type for this; a test holds on to them.
     if reason.ends_with("fuel allocated for hostcalls has been exhausted") {
+        let limits = &guest.limits;
         return too_large(&format!("the output has more than {} bytes", limits.output_bytes), limits).into();
     }
     let message = format!("what `run` was given or gave breaks the canonical ABI: {reason}");

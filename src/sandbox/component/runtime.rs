@@ -93,45 +93,33 @@ fn page(records: &[Listed], cursor: Option<&str>) -> Read<String> {
     Ok(page.map_err(|error| format!("the listing is not JSON: {error}")))
 }
 
-impl atproto_0_1::Host for Guest {
-    async fn read_record(&mut self, at_uri: String) -> Read<String> {
-        read_record(&self.host, at_uri).await
-    }
+/// Implements the reads, which are the same in all versions.
+macro_rules! reads {
+    ($version:ident) => {
+        impl $version::Host for Guest {
+            async fn read_record(&mut self, at_uri: String) -> Read<String> {
+                read_record(&self.host, at_uri).await
+            }
 
-    async fn read_blob(&mut self, cid: String, repo: String) -> Read<Vec<u8>> {
-        read_blob(&self.host, cid, repo).await
-    }
+            async fn read_blob(&mut self, cid: String, repo: String) -> Read<Vec<u8>> {
+                read_blob(&self.host, cid, repo).await
+            }
 
-    async fn list_collection(
-        &mut self,
-        repo: String,
-        collection: String,
-        cursor: Option<String>,
-        limit: u32,
-    ) -> Read<String> {
-        list_collection(&self.host, repo, collection, cursor, limit).await
-    }
+            async fn list_collection(
+                &mut self,
+                repo: String,
+                collection: String,
+                cursor: Option<String>,
+                limit: u32,
+            ) -> Read<String> {
+                list_collection(&self.host, repo, collection, cursor, limit).await
+            }
+        }
+    };
 }
 
-impl atproto_0_2::Host for Guest {
-    async fn read_record(&mut self, at_uri: String) -> Read<String> {
-        read_record(&self.host, at_uri).await
-    }
-
-    async fn read_blob(&mut self, cid: String, repo: String) -> Read<Vec<u8>> {
-        read_blob(&self.host, cid, repo).await
-    }
-
-    async fn list_collection(
-        &mut self,
-        repo: String,
-        collection: String,
-        cursor: Option<String>,
-        limit: u32,
-    ) -> Read<String> {
-        list_collection(&self.host, repo, collection, cursor, limit).await
-    }
-}
+reads!(atproto_0_1);
+reads!(atproto_0_2);
 
 impl context::Host for Guest {
     fn get(&mut self) -> wasmtime::Result<context::Info> {

@@ -15,8 +15,6 @@ const MAX_RANDOM_BYTES: u64 = 64 * 1024;
 /// What the host keeps for one component.
 pub(in crate::sandbox) struct State {
     table: ResourceTable,
-    /// Where the wall clock stands, since the Unix epoch.
-    pub(super) clock: Duration,
     /// How long the guest has slept, all together. Deadlines of pollables are on this scale, since the
     /// clocks stand still.
     pub(super) slept: Duration,
@@ -32,7 +30,6 @@ impl Default for State {
         table.set_max_capacity(MAX_HANDLES);
         State {
             table,
-            clock: Duration::ZERO,
             slept: Duration::ZERO,
             stdout: Lines::default(),
             stderr: Lines::default(),

@@ -12,7 +12,7 @@ mod shapes;
 
 use wasmtime::{Instance, InstancePre, Linker, Memory, Module, ModuleExport, Store, TypedFunc};
 
-use super::guest::{Control, Ended, Guest, ended};
+use super::guest::{Ended, Guest};
 use super::program::Output;
 use super::{Failure, Limits, Lost, Outcome, linear};
 
@@ -39,37 +39,22 @@ impl Pointer {
     }
 
     /// Runs an instance from its start function to its output.
-    pub(super) async fn run(
-        &self,
-        store: &mut Store<Guest>,
-        input: &[u8],
-        limits: &Limits,
-        control: &Control,
-    ) -> Result<Output, Ended> {
-        let stopped = |error: wasmtime::Error, store: &Store<Guest>| {
-            ended(&error, &store.data().meter, limits, control)
-        };
-        let instance = match self.pre.instantiate_async(&mut *store).await {
-            Ok(instance) => instance,
-            Err(error) => return Err(stopped(error, store)),
-        };
+    pub(super) async fn run(&self, store: &mut Store<Guest>, input: &[u8]) -> Result<Output, Ended> {
+        let instance = self.pre.instantiate_async(&mut *store).await;
+        let instance = instance.map_err(|error| store.data().ended(&error))?;
         let exports = self.exports(store, instance)?;
 
         let length = i32::try_from(input.len()).map_err(|_| {
             Failure::new(Outcome::MemoryExceeded, "the input does not fit into a 32-bit memory")
         })?;
-        let place = match exports.alloc.call_async(&mut *store, length).await {
-            Ok(pointer) => pointer as u32,
-            Err(error) => return Err(stopped(error, store)),
-        };
+        let place = exports.alloc.call_async(&mut *store, length).await;
+        let place = place.map_err(|error| store.data().ended(&error))? as u32;
         let (memory, guest) = exports.memory.data_and_store_mut(&mut *store);
         linear::given(memory, guest, place, length as u32, "alloc", "the input")?.copy_from_slice(input);
 
-        let result = match exports.run.call_async(&mut *store, (place as i32, length)).await {
-            Ok(packed) => Packed::from(packed),
-            Err(error) => return Err(stopped(error, store)),
-        };
-        read(exports.memory.data(&*store), result, limits)
+        let result = exports.run.call_async(&mut *store, (place as i32, length)).await;
+        let result = result.map_err(|error| store.data().ended(&error))?;
+        read(exports.memory.data(&*store), Packed::from(result), &store.data().limits)
     }
 
     fn exports(&self, store: &mut Store<Guest>, instance: Instance) -> Result<Exports, Ended> {

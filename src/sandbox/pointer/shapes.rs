@@ -292,6 +292,7 @@ mod tests {
             function: "at://did:plc:a/at.functions.metadata/f".into(),
             function_cid: "bafy".into(),
             request_id: "r1".into(),
+            started: Duration::from_secs(1),
         };
         let read = |of: &Context| -> serde_json::Value {
             serde_json::from_str(&written(&context(of, Duration::from_micros(1_234_567)))).unwrap()

@@ -16,10 +16,9 @@ mod stderr;
 
 use wasmtime::{InstancePre, Linker, Module, ModuleExport, Store};
 
-use super::guest::{Control, Ended, Guest, ended};
+use super::guest::{Ended, Guest};
 use super::program::Output;
-use super::{Failure, Limits, Outcome};
-use crate::clock::Clock;
+use super::{Failure, Outcome};
 
 pub(super) use functions::link;
 pub(super) use state::State;
@@ -43,14 +42,9 @@ impl Wasi {
     }
 
     /// Runs an instance from its start function to its end.
-    pub(super) async fn run(
-        &self,
-        store: &mut Store<Guest>,
-        input: &[u8],
-        limits: &Limits,
-        control: &Control,
-    ) -> Result<Output, Ended> {
-        store.data_mut().wasi = State::new(input, limits.output_bytes, Clock::system().since_epoch());
+    pub(super) async fn run(&self, store: &mut Store<Guest>, input: &[u8]) -> Result<Output, Ended> {
+        let guest = store.data_mut();
+        guest.wasi = State::new(input, guest.limits.output_bytes, guest.host.context().started);
         let result = self.start(store).await;
         let Guest { wasi, host, .. } = store.data_mut();
         wasi.stderr.finish(host);
@@ -59,17 +53,18 @@ impl Wasi {
             Err(error) => match error.downcast_ref() {
                 Some(Exit(code)) => *code,
                 None => {
-                    let Guest { meter, wasi, .. } = store.data();
-                    return Err(match ended(&error, meter, limits, control) {
+                    let guest = store.data();
+                    return Err(match guest.ended(&error) {
                         Ended::Failed(failure) if failure.outcome == Outcome::Trap => {
-                            Failure::new(Outcome::Trap, failure.message + &wasi.stderr.last_words()).into()
+                            let last_words = guest.wasi.stderr.last_words();
+                            Failure::new(Outcome::Trap, failure.message + &last_words).into()
                         }
                         other => other,
                     });
                 }
             },
         };
-        let State { stdout, stderr, .. } = &store.data().wasi;
+        let Guest { wasi: State { stdout, stderr, .. }, limits, .. } = store.data();
         if exit != 0 {
             let message = Exit(exit).to_string() + &stderr.last_words();
             return Err(Failure::new(Outcome::GuestError, message).into());

@@ -33,7 +33,8 @@ async fn did_check_says_whether_pdses_can_use_a_document() {
     let (code, stdout, _) = run(&mut program(&["did", "check", &host])).await;
     assert_eq!(code, 1);
     assert!(stdout.contains("PDSes follow no redirect"), "{stdout}");
-    let (code, _, _) = run(&mut program(&["did", "check", &format!("localhost:{}", unused_port())])).await;
+    let (code, _, _) =
+        run(&mut program(&["did", "check", &format!("localhost:{}", crate::ports::closed_port())])).await;
     assert_eq!(code, 3);
 }
 

@@ -113,7 +113,7 @@ async fn the_exit_code_of_invoke_says_whether_trying_again_may_help() {
 #[tokio::test]
 async fn a_service_that_is_not_there_is_a_network_failure() {
     let gone = Server::start().await.did();
-    let unused = format!("did:web:localhost%3A{}", unused_port());
+    let unused = format!("did:web:localhost%3A{}", crate::ports::closed_port());
     let (code, _, stderr) =
         run(&mut program(&["invoke", FUNCTION, "--anonymous", "--service", &unused])).await;
     assert_eq!(code, 3, "{stderr}");

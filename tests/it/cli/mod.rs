@@ -268,8 +268,3 @@ fn module_file(dir: &Path) -> String {
     std::fs::write(&path, MODULE).unwrap();
     path.to_str().unwrap().to_owned()
 }
-
-/// A port that was free a moment ago.
-fn unused_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}

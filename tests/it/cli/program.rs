@@ -63,16 +63,28 @@ async fn a_reader_that_has_seen_enough_is_no_failure() {
 async fn help_and_version_are_there() {
     let (code, stdout, _) = run(&mut program(&["--version"])).await;
     assert_eq!((code, stdout), (0, format!("at-functions {}\n", env!("CARGO_PKG_VERSION"))));
-    for command in
-        ["deploy", "invoke", "list", "describe", "delete", "check", "run", "did", "did check", "health"]
-    {
+    for command in [
+        "deploy",
+        "invoke",
+        "list",
+        "describe",
+        "delete",
+        "grant",
+        "ungrant",
+        "grants",
+        "check",
+        "run",
+        "did",
+        "did check",
+        "health",
+    ] {
         let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
         let (code, stdout, _) = run(&mut program(&arguments)).await;
         assert_eq!(code, 0);
         assert!(stdout.contains("Examples:") && stdout.contains("Exit codes:"), "{stdout}");
     }
     let (_, help, _) = run(&mut program(&["deploy", "--help"])).await;
-    assert!(!help.contains("grant") && help.contains("Only you may call it"), "{help}");
+    assert!(help.contains("Only you may call it, and those to whom you `grant` it"), "{help}");
     let (code, _, stderr) = run(&mut program(&[])).await;
     assert_eq!(code, 2);
     assert!(stderr.contains("Usage:"), "{stderr}");

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use at_functions::identity::Curve;
 use serde_json::{Value, json};
 
+use crate::patience::PATIENCE;
 use crate::world::ECHO;
 
 use super::calls::assert_proxied_refusal;
@@ -12,7 +13,9 @@ use super::functions::{RUN, constant, run_directly};
 use super::{KeyHome, Network, Service};
 
 /// Beyond the record TTL, in which the last proved version may still run.
-const RECORD_TTL: Duration = Duration::from_secs(33);
+const RECORD_TTL: Duration = Duration::from_secs(30);
+/// What may come on top of it on a busy machine.
+const SLACK: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn a_cleanly_rotated_key_is_noticed_of_caller_and_author_on_both_curves() {
@@ -85,7 +88,7 @@ async fn functions_of_an_account_that_is_not_active_do_not_run() {
             assert_proxied_refusal(&answer, 403, "AuthorInactive");
             break;
         }
-        assert!(started.elapsed() < RECORD_TTL, "still runs after {:?}", started.elapsed());
+        assert!(started.elapsed() < RECORD_TTL + SLACK, "still runs after {:?}", started.elapsed());
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     author.activate().await;
@@ -177,7 +180,7 @@ async fn eventually(call: impl AsyncFn() -> Value) -> Value {
     let started = Instant::now();
     loop {
         let answer = call().await;
-        if answer["ok"] == true || started.elapsed() > Duration::from_secs(20) {
+        if answer["ok"] == true || started.elapsed() > PATIENCE {
             return answer;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;

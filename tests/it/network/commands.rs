@@ -77,6 +77,42 @@ async fn an_author_deploys_looks_calls_and_deletes() {
 }
 
 #[tokio::test]
+async fn an_author_lets_somebody_in_looks_and_takes_it_back() {
+    let Some(network) = Network::shared() else { return };
+    let service = Service::start(network, &[]).await;
+    let author = network.create_account(network.pds(0)).await;
+    let friend = network.create_account(network.pds(0)).await;
+    let deploy = ["deploy", ECHO, "--name", "hidden", "--private", "--json"];
+    let uri = json_of(network, Some(&author), &deploy).await["uri"].as_str().expect("a uri").to_owned();
+    let audience = service.audience();
+    let granted =
+        json_of(network, Some(&author), &["grant", "hidden", &friend.did, "--expires", "1h", "--json"]).await;
+    assert_eq!((&granted["function"], &granted["caller"]), (&json!(uri), &json!(friend.did)));
+    let invoke = ["invoke", &uri, "--input", "[1]", "--service", &audience, "--json"];
+    assert_eq!(json_of(network, Some(&friend), &invoke).await["output"]["echo"], json!([1]));
+
+    let listed = json_of(network, None, &["grants", &author.did, "--json"]).await;
+    assert_eq!(listed["grants"][0]["uri"], granted["uri"]);
+    assert_eq!(listed["grants"][0]["state"], "holds");
+    assert_eq!(listed["grants"][0]["record"]["expiresAt"], granted["expiresAt"]);
+
+    let text = |output: &Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    let taken = command(network, Some(&author), &["ungrant", &uri, &friend.did]).await;
+    let expected = format!("taken back: {} may no longer run {uri}\n", friend.did);
+    assert_eq!((taken.status.code(), text(&taken)), (Some(0), expected));
+    let listed = command(network, None, &["grants", &author.did]).await;
+    assert_eq!(text(&listed), format!("{} has no grants\n", author.did));
+    let again = command(network, Some(&author), &["ungrant", &uri, &friend.did]).await;
+    assert_eq!(again.status.code(), Some(1), "{again:?}");
+    let absent = command(network, Some(&author), &["grant", "absent", &friend.did]).await;
+    assert_eq!(absent.status.code(), Some(1), "{absent:?}");
+    let over = command(network, Some(&author), &["grant", "hidden", &friend.did, "--expires", "0m"]).await;
+    assert_eq!(over.status.code(), Some(2), "{over:?}");
+    let others = command(network, Some(&friend), &["grant", &uri, &friend.did]).await;
+    assert_eq!(others.status.code(), Some(2), "{others:?}");
+}
+
+#[tokio::test]
 async fn describe_believes_no_key_but_the_one_in_the_directory() {
     let Some(network) = Network::shared() else { return };
     let author = network.create_account(network.pds(0)).await;

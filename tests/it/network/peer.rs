@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
+use crate::ports::closed_port;
+
 /// The service id in the DID documents of peers.
 const SERVICE_ID: &str = "at_functions";
 
@@ -106,12 +108,6 @@ pub(crate) fn json_answer(status: u16, body: &Value) -> Response {
 /// The did:web of a service on a port of this machine.
 pub(crate) fn did_of_port(port: u16) -> String {
     format!("did:web:localhost%3A{port}")
-}
-
-/// A port at which nobody listened a moment ago.
-pub(crate) fn closed_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    listener.local_addr().expect("a listener has an address").port()
 }
 
 fn port_of(listener: &TcpListener) -> u16 {

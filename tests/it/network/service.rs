@@ -8,12 +8,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::Network;
-use super::peer::{closed_port, did_of_port};
+use super::peer::did_of_port;
 use super::xrpc::Call;
+use crate::ports::closed_port;
 
-/// How often a starting service is asked whether it is up, and how often in all: half a minute.
+/// How often a starting service is asked whether it is up, and how often in all: two minutes.
 const POLL_EVERY: Duration = Duration::from_millis(50);
-const POLLS: u32 = 600;
+const POLLS: u32 = 2_400;
 
 /// A running `at-functions serve`; killed when dropped, and its data with it.
 pub(crate) struct Service {
@@ -44,7 +45,6 @@ impl Service {
             format!("--plc-url={}", network.plc_url()),
             format!("--handle-resolver={}", network.handle_resolver_url()),
             "--allow-private-network".to_owned(),
-            "--isolation=thread".to_owned(),
         ];
         // What a test says of a setting stands in place of the usual.
         let name = |argument: &str| argument.split('=').next().map(str::to_owned);

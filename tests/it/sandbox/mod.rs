@@ -8,9 +8,12 @@ use at_functions::sandbox::{
     Artifact, CompileError, Completion, Failure, Job, Lease, Limits, NoDoor, Outcome, Owner, Sandbox,
     ThreadSandbox, ThreadSandboxConfig,
 };
-use at_functions::workers::process::{ProcessSandbox, ProcessSandboxConfig, Program};
+#[cfg(target_os = "linux")]
+use at_functions::workers::process::{CompileLimits, ProcessSandbox, ProcessSandboxConfig, Program};
 use bytes::Bytes;
 use tokio::runtime::Runtime;
+
+use crate::patience::{PATIENCE, until, within};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -22,6 +25,15 @@ const WIDE: Limits = Limits {
     host_calls: 1_000,
     host_bytes: 32 * MIB,
 };
+
+/// For a run that does not end by its own limit while the test looks.
+const ENDLESS: Limits = Limits { duration: Duration::from_secs(600), ..WIDE };
+
+/// What canceling takes on the busiest machine, and far from the end of an endless run.
+const SOON: Duration = Duration::from_secs(20);
+
+/// What a run may take beyond its limit: two ticks of a millisecond, and some for a busy machine.
+const SLACK: Duration = Duration::from_millis(100);
 
 /// The same tests for each isolation: what a guest does and what becomes of it must not depend on
 /// which side of the second wall it is on.
@@ -39,7 +51,7 @@ macro_rules! tests_of_guests {
         mod echo;
         #[path = "fairness.rs"]
         mod fairness;
-        #[path = "host_calls.rs"]
+        #[path = "host_calls/mod.rs"]
         mod host_calls;
         #[path = "memory.rs"]
         mod memory;
@@ -49,7 +61,7 @@ macro_rules! tests_of_guests {
         mod time;
         #[path = "waiting.rs"]
         mod waiting;
-        #[path = "wasi.rs"]
+        #[path = "wasi/mod.rs"]
         mod wasi;
         #[path = "workers.rs"]
         mod workers;
@@ -71,15 +83,25 @@ macro_rules! tests_of_guests {
     };
 }
 
+#[cfg(target_os = "linux")]
 mod compiles;
 mod door;
+#[cfg(target_os = "linux")]
 mod in_processes;
 mod in_threads;
+#[cfg(target_os = "linux")]
 mod process;
 
 /// The program that has workers in it.
+#[cfg(target_os = "linux")]
 fn program() -> Program {
     Program::at(env!("CARGO_BIN_EXE_at-functions"))
+}
+
+/// For compiles that are to end by themselves, on the busiest machine too.
+#[cfg(target_os = "linux")]
+fn unhurried() -> CompileLimits {
+    CompileLimits { wall: Duration::from_secs(300), cpu_seconds: 60, ..CompileLimits::default() }
 }
 
 struct Harness {

@@ -94,7 +94,7 @@ fn mutate(mode: Mode, text: &str, limits: Limits, cases: u32) {
                 Ok(artifact) => {
                     let completion = harness.run(&artifact, "{}", limits);
                     prop_assert!(completion.usage.peak_memory_bytes <= MIB);
-                    prop_assert!(completion.wall < Duration::from_millis(200));
+                    prop_assert!(completion.wall < Duration::from_secs(2), "{:?}", completion.wall);
                 }
                 Err(error) => prop_assert!(matches!(error, CompileError::Refused(_)), "{error}"),
             }

@@ -4,10 +4,6 @@ use std::time::Instant;
 
 use super::*;
 
-/// What a guest may run beyond its limit: two ticks of a millisecond, and some for a machine that is
-/// busy with other tests.
-const SLACK: Duration = Duration::from_millis(100);
-
 #[test]
 fn a_guest_that_does_not_end_is_stopped_wherever_it_is() {
     let spin = "(loop $forever (br $forever))";
@@ -44,11 +40,14 @@ fn a_guest_that_does_not_end_is_stopped_wherever_it_is() {
         let artifact = harness.wat(&text);
         for millis in [1, 20] {
             let duration = Duration::from_millis(millis);
-            let completion = harness.run(&artifact, "{}", Limits { duration, ..WIDE });
             let message = format!("the function did not finish within {millis} ms (maxDurationMs)");
-            assert_eq!(completion.result, Err(Failure { outcome: Outcome::Timeout, message }), "{name}");
-            let ran = completion.wall;
-            assert!(ran >= duration && ran <= duration + SLACK, "{name}: {ran:?} of {duration:?}");
+            let timeout = Failure { outcome: Outcome::Timeout, message };
+            within(duration + SLACK, || {
+                let completion = harness.run(&artifact, "{}", Limits { duration, ..WIDE });
+                assert_eq!(completion.result.as_ref(), Err(&timeout), "{name}");
+                assert!(completion.wall >= duration, "{name}: {:?} of {duration:?}", completion.wall);
+                completion.wall
+            });
         }
     }
 }
@@ -73,56 +72,54 @@ fn time_in_which_others_run_does_not_count() {
     let harness = harness(1, 16);
     let spinner = harness.wat(&module("(loop $forever (br $forever)) unreachable"));
     let limits = Limits { duration: Duration::from_millis(30), ..WIDE };
-    let began = Instant::now();
-    let runs: Vec<_> = (0..8)
-        .map(|_| harness.runtime.spawn(harness.sandbox.run(job(&spinner, "{}", limits), Lease::none())))
-        .collect();
-    for run in runs {
-        let completion = harness.runtime.block_on(run).unwrap().unwrap();
-        assert_eq!(completion.outcome(), Outcome::Timeout);
-        assert!(completion.wall < limits.duration + SLACK, "{:?}", completion.wall);
-        assert!(completion.usage.cpu <= completion.wall);
-    }
-    assert!(began.elapsed() >= 8 * limits.duration);
+    within(limits.duration + SLACK, || {
+        let began = Instant::now();
+        let runs: Vec<_> = (0..8)
+            .map(|_| harness.runtime.spawn(harness.sandbox.run(job(&spinner, "{}", limits), Lease::none())))
+            .collect();
+        let ended = runs.into_iter().map(|run| harness.runtime.block_on(run).unwrap().unwrap());
+        let longest = ended.map(|completion| {
+            assert_eq!(completion.outcome(), Outcome::Timeout);
+            assert!(completion.usage.cpu <= completion.wall);
+            completion.wall
+        });
+        let longest = longest.max().unwrap();
+        assert!(began.elapsed() >= 8 * limits.duration);
+        longest
+    });
 }
 
 #[test]
 fn a_run_whose_future_is_dropped_stops_and_returns_what_it_held() {
     let harness = harness(2, 16);
     let spinner = harness.wat(&module("(loop $forever (br $forever)) unreachable"));
-    let limits = Limits { duration: Duration::from_secs(60), ..WIDE };
     let (gone, all_gone) = std::sync::mpsc::channel::<()>();
     // More than there are threads, so that some are dropped in the queue and some on a thread.
     let runs: Vec<_> = (0..8)
         .map(|_| {
-            let run = harness.sandbox.run(job(&spinner, "{}", limits), Lease::holding(gone.clone()));
+            let run = harness.sandbox.run(job(&spinner, "{}", ENDLESS), Lease::holding(gone.clone()));
             harness.runtime.spawn(run)
         })
         .collect();
     drop(gone);
-    while harness.sandbox.load().instances < 8 {
-        std::thread::yield_now();
-    }
-    let began = Instant::now();
+    until(|| harness.sandbox.load().instances == 8);
     for run in runs {
         run.abort();
     }
     // Every lease is dropped, and only when its instance is gone.
-    let end = all_gone.recv_timeout(Duration::from_secs(5));
+    let end = all_gone.recv_timeout(SOON);
     assert_eq!(end, Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
     assert_eq!(harness.sandbox.load().instances, 0);
     assert_eq!(harness.sandbox.load().stacks, 0);
-    assert!(began.elapsed() < SLACK * 5, "{:?}", began.elapsed());
 }
 
 #[test]
 fn a_run_that_is_dropped_before_it_is_polled_does_not_run() {
     let harness = shared();
     let spinner = harness.wat(&module("(loop $forever (br $forever)) unreachable"));
-    let limits = Limits { duration: Duration::from_secs(60), ..WIDE };
     let (gone, all_gone) = std::sync::mpsc::channel::<()>();
-    drop(harness.sandbox.run(job(&spinner, "{}", limits), Lease::holding(gone)));
-    let end = all_gone.recv_timeout(Duration::from_secs(5));
+    drop(harness.sandbox.run(job(&spinner, "{}", ENDLESS), Lease::holding(gone)));
+    let end = all_gone.recv_timeout(SOON);
     assert_eq!(end, Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
 }
 
@@ -133,9 +130,8 @@ fn closing_the_sandbox_ends_its_runs() {
     let code = wat::parse_str(module("(loop $forever (br $forever)) unreachable")).unwrap();
     let spinner = runtime.block_on(sandbox.compile(Mode::PureV1, code.into())).unwrap();
     let spinner = sandbox.install(&spinner).unwrap();
-    let limits = Limits { duration: Duration::from_secs(60), ..WIDE };
     let runs: Vec<_> =
-        (0..3).map(|_| runtime.spawn(sandbox.run(job(&spinner, "{}", limits), Lease::none()))).collect();
+        (0..3).map(|_| runtime.spawn(sandbox.run(job(&spinner, "{}", ENDLESS), Lease::none()))).collect();
     drop(sandbox);
     for run in runs {
         match runtime.block_on(run).unwrap() {

@@ -15,8 +15,7 @@ use wasmparser::{
 };
 
 use super::bounds::Tally;
-use super::listing::Listing;
-use super::{Admitted, Bound, FEATURES, Kind, Refusal, check_body};
+use super::{Admitted, Bound, FEATURES, Refusal, check_body};
 use cost::Cost;
 
 /// Judges a component. Takes time in proportion to its length.
@@ -39,15 +38,7 @@ pub(super) fn admit(code: &[u8]) -> Result<Admitted, Refusal> {
             ValidPayload::End(types) => {
                 if let Some(cost) = walk.end() {
                     types::check_run(&types)?;
-                    let (imports, unlisted_imports) = walk.imports.into_items();
-                    let (exports, unlisted_exports) = walk.exports.into_items();
-                    return Ok(Admitted {
-                        initial_bytes: cost.initial_bytes,
-                        kind: Kind::Component,
-                        imports,
-                        exports,
-                        unlisted: unlisted_imports + unlisted_exports,
-                    });
+                    return Ok(Admitted { initial_bytes: cost.initial_bytes });
                 }
             }
             ValidPayload::Ok | ValidPayload::Parser(_) => walk.after(&payload)?,
@@ -62,9 +53,6 @@ struct Walk {
     /// The definitions around the current place, the outermost first.
     around: Vec<Definition>,
     tally: Tally,
-    /// What the outermost component imports and exports.
-    imports: Listing,
-    exports: Listing,
 }
 
 /// A definition that has begun.
@@ -144,7 +132,6 @@ impl Walk {
                     let import = import?;
                     if outermost {
                         imports::check(&import)?;
-                        self.imports.add(import.name.name, import.ty.kind());
                     }
                     match import.ty {
                         ComponentTypeRef::Module(_) => scope.modules.push(None),
@@ -157,9 +144,6 @@ impl Walk {
                 for export in section.clone() {
                     let export = export?;
                     scope.export(export.kind, export.index);
-                    if outermost {
-                        self.exports.add(export.name.name, export.kind);
-                    }
                 }
             }
             Payload::InstanceSection(section) => {

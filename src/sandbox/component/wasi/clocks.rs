@@ -34,8 +34,8 @@ impl monotonic_clock::Host for Guest {
 
 impl wall_clock::Host for Guest {
     fn now(&mut self) -> wasmtime::Result<wall_clock::Datetime> {
-        let clock = self.component.clock;
-        Ok(wall_clock::Datetime { seconds: clock.as_secs(), nanoseconds: clock.subsec_nanos() })
+        let started = self.host.context().started;
+        Ok(wall_clock::Datetime { seconds: started.as_secs(), nanoseconds: started.subsec_nanos() })
     }
 
     fn resolution(&mut self) -> wasmtime::Result<wall_clock::Datetime> {

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::{decode_token, is_signed_with, published_key};
 use crate::network::client::{ClientAnswer, ClientCall, Exchange, Proxy};
-use crate::network::peer::{Peer, closed_port, did_of_port, json_answer};
+use crate::network::peer::{Peer, did_of_port, json_answer};
 use crate::network::{Account, Answer, Network};
+use crate::ports::closed_port;
 
 const METHOD: &str = "at.functions.run";
 

