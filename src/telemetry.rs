@@ -48,8 +48,10 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(HOST_CALLS, "What guests asked their host for, by what it was and what came of it");
     describe_counter!(READS, "What was read for guests, by what it was and where it came from");
     describe_gauge!("at_functions_runs", "Guests running now");
+    describe_gauge!("at_functions_instances", "Instances of guests that have not been given back");
     describe_gauge!("at_functions_runs_waiting", "Runs waiting for a slot or for memory");
     describe_gauge!("at_functions_modules_preparing", "Modules being fetched or compiled, or waiting to be");
+    describe_gauge!("at_functions_compiling", "Modules being compiled now");
     describe_counter!("at_functions_compiles_total", "Modules handed to the compiler");
     describe_counter!("at_functions_artifacts_from_disk_total", "Compiled modules taken from the disk");
     describe_counter!("at_functions_artifacts_stored_total", "Compiled modules written to the disk");
@@ -91,8 +93,10 @@ pub fn count_read(what: &'static str, from: &'static str) {
 /// Records the pool's state, when it is asked for.
 pub fn record_workers(stats: &Stats) {
     gauge!("at_functions_runs").set(stats.runs as f64);
+    gauge!("at_functions_instances").set(stats.sandbox.instances as f64);
     gauge!("at_functions_runs_waiting").set(stats.waiting_runs as f64);
     gauge!("at_functions_modules_preparing").set(stats.preparing as f64);
+    gauge!("at_functions_compiling").set(stats.sandbox.compiling as f64);
     counter!("at_functions_compiles_total").absolute(stats.compiles_begun);
     counter!("at_functions_artifacts_from_disk_total").absolute(stats.store.loaded);
     counter!("at_functions_artifacts_stored_total").absolute(stats.store.stored);

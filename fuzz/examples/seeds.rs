@@ -3,7 +3,8 @@
 use std::fs;
 use std::io;
 
-use at_functions_fuzz::{RKEY, car, record, token};
+use at_functions::lexicon::Mode;
+use at_functions_fuzz::world::{RKEY, car, record, token};
 
 const SCHEMA: &[u8] = br#"{"type":"object","required":["a"],"properties":{"a":{"pattern":"^[a-z]{2}$"}},"unevaluatedProperties":false,"patternProperties":{"^b":{"enum":[1,"x"],"not":{"const":2}}}}
 {"a":"xy","b":1}"#;
@@ -11,7 +12,7 @@ const SCHEMA: &[u8] = br#"{"type":"object","required":["a"],"properties":{"a":{"
 fn main() -> io::Result<()> {
     let metadata = serde_ipld_dagcbor::to_vec(&record("echo")).map_err(io::Error::other)?;
     let claims = br#"{"iss":"did:plc:ewvi7nxzyoun6zhxrhs64oiz","aud":"did:web:fn.example.com#at_functions","exp":1790000060,"iat":1790000000,"lxm":"at.functions.run","jti":"x"}"#;
-    let seeds: [(&str, &str, Vec<u8>); 14] = [
+    let mut seeds: Vec<(&str, &str, Vec<u8>)> = vec![
         (
             "allowed_hosts",
             "entries",
@@ -32,6 +33,8 @@ fn main() -> io::Result<()> {
             [b"\x02", &include_bytes!("../../examples/component-rust/lister.wasm")[..]].concat(),
         ),
         ("module", "pure", [b"\0", &include_bytes!("../../examples/pure-rust/echo.wasm")[..]].concat()),
+        ("packed_pointer", "whole", [&7u32.to_le_bytes()[..], &1032u32.to_le_bytes(), b"[1,2,3]"].concat()),
+        ("packed_pointer", "edge", [&2u32.to_le_bytes()[..], &65_534u32.to_le_bytes()].concat()),
         ("schema", "object", SCHEMA.to_vec()),
         (
             "schema",
@@ -43,6 +46,24 @@ fn main() -> io::Result<()> {
                 .collect(),
         ),
     ];
+    // One small function of each mode, under the number of its mode.
+    let modules: [(&str, &[u8]); 5] = [
+        ("pure-v1", include_bytes!("../../src/workers/process/canary/pure-v1.wasm")),
+        ("host-v1", include_bytes!("../../src/workers/process/canary/host-v1.wasm")),
+        ("component-v1", include_bytes!("../../src/workers/process/canary/component-v1.wasm")),
+        ("wasi-v1", include_bytes!("../../src/workers/process/canary/wasi-v1.wasm")),
+        ("cstr-v1", include_bytes!("../../src/workers/process/canary/cstr-v1.wasm")),
+    ];
+    for (name, code) in modules {
+        let number = Mode::ALL.iter().position(|mode| mode.as_str() == name).unwrap_or_default() as u8;
+        for target in ["any_module", "module"] {
+            seeds.push((target, name, [&[number], code].concat()));
+        }
+    }
+    for (name, step) in [("walk", 7), ("run", 59), ("leap", 131)] {
+        let bytes = (0..160usize).map(|at| (at * at * step / 3 + at * step) as u8).collect();
+        seeds.push(("generated", name, bytes));
+    }
     for (target, name, bytes) in seeds {
         fs::create_dir_all(format!("seeds/{target}"))?;
         fs::write(format!("seeds/{target}/{name}"), bytes)?;

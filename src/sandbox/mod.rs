@@ -14,6 +14,7 @@
 //! memory; what it asks of its `host` goes through the `door`; `json` checks what came out.
 
 use std::pin::Pin;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -108,6 +109,19 @@ pub trait Sandbox: Send + Sync + 'static {
     /// is dropped when nothing of the guest is left, which may be a little later.
     fn run(&self, job: Job, lease: Lease) -> BoxFuture<'static, Result<Completion, Lost>>;
 
+    /// The same, unless the sandbox has no place for the run by `start_by`: then it is
+    /// [`Lost::NoWorker`], and has not begun.
+    fn run_by(
+        &self,
+        job: Job,
+        lease: Lease,
+        start_by: Instant,
+    ) -> BoxFuture<'static, Result<Completion, Lost>> {
+        // Where there is a place at once or never.
+        let _ = start_by;
+        self.run(job, lease)
+    }
+
     /// How many runs may be under way at once; a caller that keeps to it never sees
     /// [`Lost::NoSlot`].
     fn max_runs(&self) -> usize;
@@ -187,6 +201,9 @@ pub enum Lost {
     /// The function ended its worker process again and again, each time alone in it.
     #[error("the function is refused for ten minutes: it has crashed its sandbox three times")]
     Quarantined,
+    /// There was no worker process for the run in time.
+    #[error("no worker was free in time")]
+    NoWorker,
     /// More runs at once than [`Sandbox::max_runs`] allows.
     #[error("no slot is free")]
     NoSlot,
@@ -197,7 +214,7 @@ impl Lost {
     pub fn may_have_run(&self) -> bool {
         match self {
             Lost::Closed | Lost::Internal(_) | Lost::Worker => true,
-            Lost::ForeignArtifact | Lost::NoSlot | Lost::Quarantined => false,
+            Lost::ForeignArtifact | Lost::NoSlot | Lost::NoWorker | Lost::Quarantined => false,
         }
     }
 }

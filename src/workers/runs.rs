@@ -47,10 +47,11 @@ impl Workers {
     pub async fn run(&self, job: Job, answer_by: Instant) -> Result<Completion, NotRun> {
         let start_by = answer_by.checked_sub(job.limits.duration).ok_or(BUSY)?;
         let reservation = self.runs.reserve(job.limits.memory_bytes, start_by).await?;
-        let run = self.runs.sandbox.run(job, Lease::holding(reservation));
+        let run = self.runs.sandbox.run_by(job, Lease::holding(reservation), start_by);
         // Beside its own time, a run takes that of others on its thread. On a machine that is far too
         // busy the two do not fit.
         match timeout_at(answer_by.into(), run).await {
+            Ok(Err(Lost::NoWorker)) => Err(BUSY),
             Ok(result) => Ok(result?),
             Err(_) => Err(NotRun::Unfinished { retry_after: RETRY_AFTER }),
         }

@@ -5,15 +5,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
 
 mod artifacts;
+mod callers;
 mod cli;
 mod dependencies;
 mod dev;
 mod envelope;
 mod examples;
+mod fuzzed;
 mod grants;
 mod guests;
 mod guide;
-mod hostile;
 mod lexicons;
 mod links;
 mod network;

@@ -79,6 +79,21 @@ impl World {
 
     /// A service with these settings that believes a blob to be given out for `code_ttl`.
     pub async fn start_with_code_ttl(settings: Settings, code_ttl: Duration) -> World {
+        let mut world = World::without_service(settings, code_ttl).await;
+        world.start_service().await;
+        world
+    }
+
+    /// All but the service, which is elsewhere: `start` is given the origin of the world's directories,
+    /// and gives the service's endpoint and DID.
+    #[allow(dead_code, reason = "the other test binary uses it")]
+    pub async fn around(start: impl AsyncFnOnce(&str) -> (String, String)) -> World {
+        let world = World::without_service(Settings::default(), Duration::from_secs(3600)).await;
+        let (endpoint, service_did) = start(world.author.origin()).await;
+        World { endpoint, service_did, ..world }
+    }
+
+    async fn without_service(settings: Settings, code_ttl: Duration) -> World {
         let repo = Listener::bind("repo", ([127, 0, 0, 1], 0).into()).await.unwrap();
         let author = Arc::new(Author::at_port(repo.address().port(), Clock::system()).unwrap());
         let upstream = Upstream::default();
@@ -87,7 +102,7 @@ impl World {
         tokio::spawn(server::serve(repo, router, std::future::pending()));
         #[allow(clippy::disallowed_methods)] // The test's own client, to the service under test.
         let client = reqwest::Client::new();
-        let mut world = World {
+        World {
             endpoint: String::new(),
             service_did: String::new(),
             client,
@@ -107,9 +122,7 @@ impl World {
             service: None,
             stop: None,
             served: None,
-        };
-        world.start_service().await;
-        world
+        }
     }
 
     async fn start_service(&mut self) {

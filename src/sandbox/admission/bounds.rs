@@ -3,8 +3,7 @@
 use std::fmt;
 
 use wasmparser::{
-    CompositeInnerType, DataKind, ElementItems, FunctionBody, Operator, Payload, SectionLimited,
-    TypeSectionReader,
+    CompositeInnerType, ElementItems, FunctionBody, Operator, Payload, SectionLimited, TypeSectionReader,
 };
 
 use super::Refusal;
@@ -310,11 +309,27 @@ impl Tally {
     fn data(&mut self, section: &wasmparser::DataSectionReader<'_>) -> Result<(), Refusal> {
         self.add(Bound::DataSegments, section.count() as usize)?;
         for segment in section.clone() {
-            // Reading each one here keeps a damaged segment from being reported as anything else.
-            if let DataKind::Active { memory_index, .. } = segment?.kind {
-                debug_assert_eq!(memory_index, 0, "multi-memory is off");
-            }
+            // Reading each one here keeps a damaged segment from being reported as anything else. What it
+            // names is for the validator, which comes next.
+            segment?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::lexicon::Mode;
+    use crate::sandbox::judge;
+
+    #[test]
+    fn a_segment_of_a_memory_that_is_not_there_is_refused() {
+        let code = wat::parse_str(
+            r#"(module (memory (export "memory") 1) (data (memory 65) (i32.const 0) "x")
+                 (func (export "alloc") (param i32) (result i32) (i32.const 0))
+                 (func (export "run") (param i32 i32) (result i64) (i64.const 0)))"#,
+        );
+        let refusal = judge(Mode::PureV1, &code.unwrap()).unwrap_err().to_string();
+        assert!(refusal.contains("memory 65"), "{refusal}");
     }
 }

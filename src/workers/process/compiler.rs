@@ -9,7 +9,7 @@ use super::memfile;
 use super::message::{Began, FromCompiler, MAX_TO_PROCESS, ToCompiler, Walls, message, packet};
 use super::seal;
 use super::socket::{Broken, Incoming, Receiver};
-use crate::sandbox::{CompileError, Compiler, Refusal, compiling_thread};
+use crate::sandbox::{CompileError, Compiler, MAX_COMPILED_BYTES, Refusal, compiling_thread};
 
 /// How far compilers give way: guests come before them.
 const NICENESS: i32 = 19;
@@ -24,6 +24,7 @@ pub(super) fn serve(socket: BorrowedFd<'static>) -> Result<(), Broken> {
         address_space_bytes: Some(own.memory_bytes),
         cpu_seconds: Some(own.cpu_seconds),
         files: FILES,
+        file_bytes: MAX_COMPILED_BYTES as u64,
         niceness: NICENESS,
     };
     match seal::lock_in(&limits) {

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use super::answer::{self, Asked, Lie};
 use super::connection::{Connection, Started};
 use super::message::{FromWorker, MAX_TO_PROCESS, Payload, ToWorker, message, packet};
 use super::program::Process;
-use super::quarantine::Function;
+use super::quarantine::{Function, Trial};
 use super::socket::{Broken, Receiver};
 use crate::lexicon::Mode;
 use crate::sandbox::{BoxFuture, Completion, Denied, Door, HostCall, HostReply, Job, Lease, Lost};
@@ -29,6 +30,11 @@ const MAX_MODULES: usize = 64;
 /// How long a worker may take to stop a run that was canceled. Two ticks do, but for one long
 /// operation on memory, and a machine that has much else to do.
 pub(super) const STOP_TIME: Duration = Duration::from_secs(5);
+/// How often a worker is looked at in its time to stop a run.
+const LOOKS: u32 = 10;
+/// Looks at a worker that holds runs and says nothing, from the one at which it is asked whether it is
+/// alive until it is ended. Looks and not time, so that it has as long when the whole machine stands.
+const SILENT_LOOKS: u32 = 6;
 
 /// A function that is ready to be sent to workers.
 pub(super) struct Installed {
@@ -42,6 +48,16 @@ pub(super) struct Installed {
     pub(super) function: Function,
 }
 
+/// What a run holds until nothing of it is left in the worker.
+pub(super) struct Held {
+    /// The run is one, and this is how its end is known.
+    pub(super) trial: Option<Trial>,
+    pub(super) lease: Lease,
+}
+
+/// The runs that a worker had when it died: their functions and authors.
+pub(super) type Suspects = Vec<(Function, Arc<str>)>;
+
 /// A worker, as the service sees it.
 pub(super) struct Link {
     connection: Connection,
@@ -50,6 +66,8 @@ pub(super) struct Link {
     end: Notify,
     process: u32,
     stop_time: Duration,
+    /// Messages that came.
+    heard: AtomicU64,
 }
 
 #[derive(Default)]
@@ -72,7 +90,9 @@ struct InFlight {
     canceled: Option<Instant>,
     /// The host call under way.
     call: Option<Call>,
-    lease: Lease,
+    function: Function,
+    author: Arc<str>,
+    held: Held,
 }
 
 impl InFlight {
@@ -85,7 +105,12 @@ impl InFlight {
     /// Gives everything back, and then the answer.
     fn ends(mut self, result: Result<Completion, Lost>) {
         self.stop_call();
-        drop(self.lease);
+        let Held { trial, lease } = self.held;
+        match trial {
+            Some(trial) if result.is_ok() => trial.passed(),
+            trial => drop(trial),
+        }
+        drop(lease);
         if let Some(answer) = self.answer {
             // If nobody waits any more, nobody needs it.
             let _ = answer.send(result);
@@ -108,17 +133,19 @@ enum Fault {
     Lie(#[from] Lie),
     #[error("it did not stop a run that was canceled")]
     DoesNotStop,
+    #[error("it has stopped")]
+    Silent,
     #[error("it is no longer needed")]
     Ended,
 }
 
 impl Link {
-    /// Listens to a worker until it ends, for whatever reason; then calls `gone`. It may take
-    /// `stop_time` to stop a run.
+    /// Listens to a worker until it ends, for whatever reason; then calls `gone` with the runs that it
+    /// had, or with none if it was to end. It may take `stop_time` to stop a run.
     pub(super) fn attend(
         started: Started,
         stop_time: Duration,
-        gone: impl FnOnce() + Send + 'static,
+        gone: impl FnOnce(Suspects) + Send + 'static,
     ) -> Arc<Link> {
         let Started { process, connection, receiver, .. } = started;
         let link = Arc::new(Link {
@@ -127,6 +154,7 @@ impl Link {
             end: Notify::new(),
             process: process.id(),
             stop_time,
+            heard: AtomicU64::new(0),
         });
         tokio::spawn(Arc::clone(&link).listen(process, receiver, gone));
         link
@@ -142,11 +170,11 @@ impl Link {
         self.end.notify_one();
     }
 
-    async fn listen(self: Arc<Self>, process: Process, mut receiver: Receiver, gone: impl FnOnce()) {
+    async fn listen(self: Arc<Self>, process: Process, mut receiver: Receiver, gone: impl FnOnce(Suspects)) {
         let fault = tokio::select! {
             fault = self.hear(&mut receiver) => fault,
             broken = self.connection.send_what_waits() => broken.into(),
-            fault = self.stops() => fault,
+            fault = self.look() => fault,
             () = self.end.notified() => Fault::Ended,
         };
         let worker = self.process;
@@ -157,7 +185,11 @@ impl Link {
             state.over = true;
             std::mem::take(&mut state.runs)
         };
-        gone();
+        let suspects = match fault {
+            Fault::Ended => Vec::new(),
+            _ => runs.values().map(|run| (run.function, Arc::clone(&run.author))).collect(),
+        };
+        gone(suspects);
         match &fault {
             Fault::Ended => tracing::debug!(worker, "a worker was ended"),
             fault => {
@@ -179,6 +211,7 @@ impl Link {
                 Ok(incoming) => incoming,
                 Err(broken) => return broken.into(),
             };
+            self.heard.fetch_add(1, Ordering::Relaxed);
             if incoming.file.is_some() {
                 return Fault::File;
             }
@@ -187,6 +220,7 @@ impl Link {
                 Ok(FromWorker::HostCall { run, call, wanted, time_left }) => {
                     self.called(run, call, wanted, time_left)
                 }
+                Ok(FromWorker::Alive) => Ok(()),
                 Err(_) => Err(Fault::Unknown),
             };
             if let Err(fault) = heard {
@@ -195,23 +229,36 @@ impl Link {
         }
     }
 
-    /// Looks now and then whether canceled runs end.
-    async fn stops(&self) -> Fault {
+    /// Looks now and then whether canceled runs end, and whether a worker that says nothing is alive.
+    async fn look(&self) -> Fault {
+        let (mut heard, mut silent) = (0, 0);
         loop {
-            tokio::time::sleep(self.stop_time / 10).await;
+            tokio::time::sleep(self.stop_time / LOOKS).await;
+            let state = self.state();
             let overdue = |run: &InFlight| run.canceled.is_some_and(|since| since.elapsed() > self.stop_time);
-            if self.state().runs.values().any(overdue) {
+            if state.runs.values().any(overdue) {
                 return Fault::DoesNotStop;
+            }
+            let (before, holds) = (heard, !state.runs.is_empty());
+            heard = self.heard.load(Ordering::Relaxed);
+            silent = if holds && heard == before { silent + 1 } else { 0 };
+            if silent == 1 {
+                // If it cannot be sent, the worker will be silent.
+                let _ = packet(&ToWorker::Speak, None).and_then(|packet| self.connection.send(packet));
+            }
+            if silent > SILENT_LOOKS {
+                return Fault::Silent;
             }
         }
     }
 
-    /// Sends a run to the worker. Dropping what this returns cancels it.
+    /// Sends a run to the worker. Dropping what this returns cancels it. Where it fails, the worker has
+    /// not had the run, and nothing is held.
     pub(super) fn begin(
         self: &Arc<Self>,
-        job: Job,
+        job: &Job,
         installed: &Installed,
-        lease: Lease,
+        hold: impl FnOnce() -> Held,
     ) -> Result<Waiting, Lost> {
         let (answer, answered) = oneshot::channel();
         let mut state = self.state();
@@ -231,9 +278,17 @@ impl Link {
             input: Payload(job.input.clone()),
         };
         packet(&message, None).and_then(|packet| self.connection.send(packet)).map_err(not_sent)?;
-        let door = job.door;
-        let answer = Some(answer);
-        state.runs.insert(run, InFlight { asked, door, answer, canceled: None, call: None, lease });
+        let in_flight = InFlight {
+            asked,
+            door: Arc::clone(&job.door),
+            answer: Some(answer),
+            canceled: None,
+            call: None,
+            function: installed.function,
+            author: Arc::clone(&job.owner.name),
+            held: hold(),
+        };
+        state.runs.insert(run, in_flight);
         drop(state);
         Ok(Waiting { link: Arc::clone(self), run, answered, is_over: false })
     }
@@ -296,7 +351,8 @@ impl Link {
                 Ok(())
             }
             Err(lie) => {
-                in_flight.ends(Err(Lost::Worker));
+                // It is one of those that the worker had at its end.
+                self.state().runs.insert(run, in_flight);
                 Err(lie.into())
             }
         }

@@ -59,6 +59,8 @@ pub(super) enum ToWorker {
     Reply { run: u64, call: u32, reply: Result<HostReply, Denied> },
     /// Run a guest.
     Run { run: u64, module: u64, limits: Limits, context: Context, input: Payload },
+    /// Say that you are alive.
+    Speak,
     /// Forget a module. Runs of it go on.
     Unload { module: u64 },
 }
@@ -66,6 +68,8 @@ pub(super) enum ToWorker {
 /// What a worker says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum FromWorker {
+    /// It reads what it is told.
+    Alive,
     /// A run ended. Nothing of it is left.
     Ended { run: u64, ending: Result<Completion, String> },
     /// A guest asks for something.

@@ -44,7 +44,7 @@ mod worker;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -199,6 +199,21 @@ impl ProcessSandbox {
     }
 }
 
+impl ProcessSandbox {
+    fn run_in_worker(
+        &self,
+        job: Job,
+        lease: Lease,
+        start_by: Option<Instant>,
+    ) -> BoxFuture<'static, Result<Completion, Lost>> {
+        let pool = Arc::clone(&self.pool);
+        Box::pin(async move {
+            let installed = job.artifact.compiled::<Installed>().ok_or(Lost::ForeignArtifact)?;
+            pool.run(job, installed, lease, start_by).await
+        })
+    }
+}
+
 async fn probe(starter: &Starter) -> Result<Probe, ProcessStartError> {
     let failed = |error: &dyn std::fmt::Display| ProcessStartError::Worker(error.to_string());
     let mut started = connection::start(starter, Role::Probe, 0, 0).await.map_err(|error| failed(&error))?;
@@ -244,11 +259,16 @@ impl Sandbox for ProcessSandbox {
     }
 
     fn run(&self, job: Job, lease: Lease) -> BoxFuture<'static, Result<Completion, Lost>> {
-        let pool = Arc::clone(&self.pool);
-        Box::pin(async move {
-            let installed = job.artifact.compiled::<Installed>().ok_or(Lost::ForeignArtifact)?;
-            pool.run(job, installed, lease).await
-        })
+        self.run_in_worker(job, lease, None)
+    }
+
+    fn run_by(
+        &self,
+        job: Job,
+        lease: Lease,
+        start_by: Instant,
+    ) -> BoxFuture<'static, Result<Completion, Lost>> {
+        self.run_in_worker(job, lease, Some(start_by))
     }
 
     fn max_runs(&self) -> usize {

@@ -29,7 +29,7 @@ pub struct Probe {
     pub tried_without_filter: Vec<Attempt>,
     /// System calls, by number, that are neither on the list nor refused.
     pub calls_not_refused: Vec<i64>,
-    /// Descriptors beside the socket and the two that lead nowhere.
+    /// Descriptors beside the socket and those of `/dev/null`.
     pub descriptors: Vec<i32>,
     /// Variables of the environment.
     pub variables: usize,
@@ -63,6 +63,9 @@ impl Probe {
     }
 }
 
+/// Above the limit that a process has, none can be.
+const MOST_DESCRIPTORS: i32 = 1024;
+
 /// Tries everything, and sends the [`Probe`].
 pub(super) fn serve(socket: BorrowedFd<'static>, limits: &seal::Limits) -> Result<(), Broken> {
     let _: Begin = message(&Receiver::new(MAX_TO_PROCESS).receive(socket)?).map_err(|_| Broken::Malformed)?;
@@ -84,7 +87,7 @@ pub(super) fn serve(socket: BorrowedFd<'static>, limits: &seal::Limits) -> Resul
         tried: attempts(service),
         tried_without_filter,
         calls_not_refused: seal::calls_not_refused(),
-        descriptors: seal::descriptors(3..256),
+        descriptors: seal::descriptors(1..MOST_DESCRIPTORS),
         variables: std::env::vars_os().count(),
         landlock,
         network_namespace,
@@ -94,8 +97,9 @@ pub(super) fn serve(socket: BorrowedFd<'static>, limits: &seal::Limits) -> Resul
 
 fn attempts(service: Pid) -> Vec<Attempt> {
     let loopback = ("127.0.0.1", 1);
+    const READ_WRITE: libc::c_int = libc::PROT_READ | libc::PROT_WRITE;
     let more_files = Rlimit { current: Some(65_536), maximum: Some(65_536) };
-    let tried: [(&str, io::Result<()>); 21] = [
+    let tried: [(&str, io::Result<()>); 26] = [
         ("open a file", File::open("/etc/passwd").map(drop)),
         ("open a process's memory", File::open(format!("/proc/{}/mem", service.as_raw_nonzero())).map(drop)),
         ("list a directory", std::fs::read_dir("/").map(drop)),
@@ -123,6 +127,11 @@ fn attempts(service: Pid) -> Vec<Attempt> {
         ),
         ("raise the priority", rustix::process::setpriority_process(None, -1).map_err(Into::into)),
         ("take all memory", take_memory()),
+        ("fill a file without end", stretch_a_file()),
+        ("map memory that is written and run", seal::map(READ_WRITE | libc::PROT_EXEC, libc::MAP_PRIVATE)),
+        ("map memory that no limit counts", seal::map(READ_WRITE, libc::MAP_SHARED)),
+        ("map a stack that no limit counts", seal::map(READ_WRITE, libc::MAP_PRIVATE | libc::MAP_GROWSDOWN)),
+        ("see what the service is busy with", seal::processor_time_of(service)),
     ];
     tried.into_iter().map(|(what, result)| Attempt { what: what.into(), refused: number(result) }).collect()
 }
@@ -140,4 +149,10 @@ fn start() -> io::Result<()> {
 fn take_memory() -> io::Result<()> {
     let mut much: Vec<u8> = Vec::new();
     much.try_reserve_exact(1 << 40).map_err(|_| io::ErrorKind::OutOfMemory.into())
+}
+
+/// A terabyte, which a memory file may have where nothing bounds it.
+fn stretch_a_file() -> io::Result<()> {
+    let file = rustix::fs::memfd_create("probe", rustix::fs::MemfdFlags::CLOEXEC)?;
+    Ok(rustix::fs::ftruncate(file, 1 << 40)?)
 }

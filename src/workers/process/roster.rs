@@ -1,10 +1,15 @@
-//! Who sits where: which worker gets a run of an author's function.
+//! Who sits where: which worker gets a run of an author's function, and who waits for one.
 //!
 //! A guest that broke out of the first wall reads and forges what its worker holds, so a worker is
 //! given to one author and ends with that author's turn; it is not wiped and passed on. Only where
 //! every worker that there may be is busy do public functions share one, and never one that had a
 //! private function in it. A private function waits for a worker that had nobody else's in it.
+//!
+//! Whatever changes, [`Roster::settle`] is asked next what follows from it: who of those who wait sits
+//! down, in the order in which they came, and which workers are to be started and ended. So whoever
+//! waits still could not have sat down, and one who comes later takes nothing from him.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,14 +28,16 @@ pub(super) struct Bounds {
     pub(super) idle: Duration,
 }
 
-/// All workers. `W` is a worker's handle.
+/// All workers, and all who wait. `W` is a worker's handle, `T` is how to reach one who waits.
 #[derive(Debug)]
-pub(super) struct Roster<W> {
+pub(super) struct Roster<W, T> {
     bounds: Bounds,
     entries: Vec<Entry<W>>,
+    queue: VecDeque<Waiting<T>>,
     /// Workers on their way.
     starting: usize,
     next: u64,
+    next_ticket: u64,
 }
 
 #[derive(Debug)]
@@ -43,6 +50,8 @@ struct Entry<W> {
     shared: bool,
     /// It has had runs of a private function.
     private: bool,
+    /// It has one run, of a function under suspicion.
+    alone: bool,
     in_flight: usize,
     runs: u64,
     /// It gets no more runs, and ends with its last.
@@ -50,49 +59,91 @@ struct Entry<W> {
     idle_since: Instant,
 }
 
-/// Where a run goes.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place<W> {
-    /// To this worker, which [`Roster::leave`] is to be told of when the run is gone.
-    At { number: u64, worker: W },
-    /// Nowhere yet. Another worker has become possible and is to be started, if it says so; this one
-    /// is to be ended for it, if there is one.
-    Wait { start: bool, end: Option<W> },
+#[derive(Debug)]
+struct Waiting<T> {
+    ticket: u64,
+    owner: Owner,
+    alone: bool,
+    token: T,
 }
 
-impl<W: Clone> Roster<W> {
-    pub(super) fn new(bounds: Bounds) -> Roster<W> {
-        Roster { bounds, entries: Vec::new(), starting: 0, next: 0 }
+/// What follows from a change.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Orders<W, T> {
+    /// Those who wait no more: each with the number of a worker, which [`Roster::leave`] is to be told
+    /// of when the run is gone, and the worker.
+    pub(super) seated: Vec<(T, u64, W)>,
+    /// Workers that are to be ended. They are off the list, and nothing is in them.
+    pub(super) ended: Vec<W>,
+    /// How many workers are to be started. They are counted as on their way.
+    pub(super) start: usize,
+}
+
+/// A worker that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gone {
+    /// What it held was one run, alone.
+    pub(super) alone: bool,
+}
+
+impl<W: Clone, T> Roster<W, T> {
+    pub(super) fn new(bounds: Bounds) -> Roster<W, T> {
+        let (entries, queue) = (Vec::new(), VecDeque::new());
+        Roster { bounds, entries, queue, starting: 0, next: 0, next_ticket: 0 }
     }
 
-    /// Finds a place for a run, or makes room for it. `waiting` says how many wait already, this one
-    /// among them.
-    ///
-    /// A run that is to be `alone` gets a fresh worker, which ends with it.
-    pub(super) fn place(&mut self, owner: &Owner, alone: bool, waiting: usize) -> Place<W> {
-        if let Some(entry) = self.find(owner, alone) {
-            entry.leaving |= alone;
-            entry.shared |= entry.author.as_ref().is_some_and(|author| *author != owner.name);
-            entry.author.get_or_insert_with(|| Arc::clone(&owner.name));
-            entry.private |= !owner.public;
-            entry.in_flight += 1;
-            entry.runs += 1;
-            return Place::At { number: entry.number, worker: entry.worker.clone() };
-        }
-        if self.starting >= waiting {
-            return Place::Wait { start: false, end: None };
-        }
-        if self.entries.len() + self.starting < self.bounds.workers {
-            self.starting += 1;
-            return Place::Wait { start: true, end: None };
-        }
-        match self.make_room(waiting) {
-            Some(end) => {
-                self.starting += 1;
-                Place::Wait { start: true, end: Some(end) }
+    /// Puts a run at the end of the queue. One that is to be `alone` gets a fresh worker, which ends
+    /// with it. Gives a number for [`Roster::withdraw`].
+    pub(super) fn ask(&mut self, owner: Owner, alone: bool, token: T) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.queue.push_back(Waiting { ticket, owner, alone, token });
+        ticket
+    }
+
+    /// Takes one who gave up out of the queue, if he is still in it.
+    pub(super) fn withdraw(&mut self, ticket: u64) {
+        self.queue.retain(|waiting| waiting.ticket != ticket);
+    }
+
+    /// Says what is to be done now. With `spare`, a fresh worker more than is needed is kept, as long
+    /// as there may be more: started and sealed before somebody waits for it.
+    pub(super) fn settle(&mut self, spare: bool) -> Orders<W, T> {
+        let seated = self.seat_who_waits();
+        let ended = self.make_room();
+        let room = self.room();
+        let fresh = self.entries.iter().any(|entry| entry.author.is_none());
+        let wanted = self.wanted(|_| true) + usize::from(spare && !fresh);
+        let start = wanted.saturating_sub(self.starting).min(room);
+        self.starting += start;
+        Orders { seated, ended, start }
+    }
+
+    fn seat_who_waits(&mut self) -> Vec<(T, u64, W)> {
+        let mut seated = Vec::new();
+        let mut index = 0;
+        while let Some(waiting) = self.queue.get(index) {
+            let (owner, alone) = (waiting.owner.clone(), waiting.alone);
+            match self.sit(&owner, alone) {
+                Some((number, worker)) => {
+                    seated.extend(self.queue.remove(index).map(|waiting| (waiting.token, number, worker)));
+                }
+                None => index += 1,
             }
-            None => Place::Wait { start: false, end: None },
         }
+        seated
+    }
+
+    fn sit(&mut self, owner: &Owner, alone: bool) -> Option<(u64, W)> {
+        let entry = self.find(owner, alone)?;
+        entry.alone = alone;
+        entry.leaving = alone;
+        entry.shared |= entry.author.as_ref().is_some_and(|author| *author != owner.name);
+        entry.author.get_or_insert_with(|| Arc::clone(&owner.name));
+        entry.private |= !owner.public;
+        entry.in_flight += 1;
+        entry.runs += 1;
+        Some((entry.number, entry.worker.clone()))
     }
 
     /// A worker that may take the run now: the author's own, a fresh one, or, where there is nothing
@@ -116,25 +167,77 @@ impl<W: Clone> Roster<W> {
 
     /// Whether there can be no worker more, and none of those there are can be done without.
     fn is_full(&self) -> bool {
-        self.starting == 0
-            && self.entries.len() >= self.bounds.workers
-            && self.entries.iter().all(|entry| entry.in_flight > 0)
+        self.starting == 0 && self.room() == 0 && self.entries.iter().all(|entry| entry.in_flight > 0)
     }
 
-    /// Takes an idle worker off the list, the one that has been idle longest. Without any, sees to it
-    /// that one of the busy ones becomes idle, for each who waits.
-    fn make_room(&mut self, waiting: usize) -> Option<W> {
-        let idle = self.entries.iter().enumerate().filter(|(_, entry)| entry.in_flight == 0);
-        if let Some((index, _)) = idle.min_by_key(|(_, entry)| entry.idle_since) {
-            return Some(self.entries.swap_remove(index).worker);
-        }
-        if self.entries.iter().filter(|entry| entry.leaving).count() < waiting {
-            let staying = self.entries.iter_mut().filter(|entry| !entry.leaving);
-            if let Some(entry) = staying.min_by_key(|entry| entry.in_flight) {
-                entry.leaving = true;
+    /// Workers that there may be more.
+    fn room(&self) -> usize {
+        self.bounds.workers.saturating_sub(self.entries.len() + self.starting)
+    }
+
+    /// How many fresh workers would seat those who wait and for whom `counts` holds.
+    fn wanted(&self, counts: impl Fn(&Owner) -> bool) -> usize {
+        let mut alone = 0;
+        let mut authors: HashMap<&str, usize> = HashMap::new();
+        for waiting in &self.queue {
+            if waiting.alone {
+                alone += 1;
+            } else if counts(&waiting.owner) {
+                *authors.entry(&waiting.owner.name).or_default() += 1;
             }
         }
-        None
+        alone + authors.into_values().map(|runs| runs.div_ceil(self.bounds.slots)).sum::<usize>()
+    }
+
+    /// Takes idle workers off the list for those who wait, the one that has been idle longest first.
+    /// Where they are not enough, sees to it that busy ones become idle; but not for an author who has
+    /// a worker already, whose own runs end too, nor for one who may share one.
+    fn make_room(&mut self) -> Vec<W> {
+        let coming = self.starting + self.room();
+        let mut ended = Vec::new();
+        let lacking = self.wanted(|_| true).saturating_sub(coming);
+        while ended.len() < lacking {
+            let idle = self.entries.iter().enumerate().filter(|(_, entry)| entry.in_flight == 0);
+            let Some((index, _)) = idle.min_by_key(|(_, entry)| entry.idle_since) else { break };
+            ended.push(self.entries.swap_remove(index).worker);
+        }
+        let needs_room = |owner: &Owner| !self.has_worker(owner) && !(owner.public && self.may_be_shared());
+        let lacking = self.wanted(needs_room).saturating_sub(coming + ended.len());
+        let leaving = self.entries.iter().filter(|entry| entry.leaving).count();
+        for _ in leaving..lacking {
+            match self.least_needed() {
+                Some(index) => self.entries[index].leaving = true,
+                None => break,
+            }
+        }
+        ended
+    }
+
+    fn has_worker(&self, owner: &Owner) -> bool {
+        self.entries.iter().any(|entry| {
+            let may = !entry.shared || owner.public;
+            entry.author.as_ref() == Some(&owner.name) && !entry.leaving && may
+        })
+    }
+
+    /// Whether a worker has room for public functions of others, once there is no other way.
+    fn may_be_shared(&self) -> bool {
+        let slots = self.bounds.slots;
+        self.entries.iter().any(|entry| !entry.leaving && !entry.private && entry.in_flight < slots)
+    }
+
+    /// The worker with the fewest runs, of those whose author has most workers.
+    fn least_needed(&self) -> Option<usize> {
+        let mut of_author: HashMap<Option<&str>, usize> = HashMap::new();
+        let staying = || self.entries.iter().enumerate().filter(|(_, entry)| !entry.leaving);
+        for (_, entry) in staying() {
+            *of_author.entry(entry.author.as_deref()).or_default() += 1;
+        }
+        let most_first = |entry: &Entry<W>| {
+            let workers = of_author.get(&entry.author.as_deref()).copied();
+            (std::cmp::Reverse(workers), entry.in_flight)
+        };
+        staying().min_by_key(|(_, entry)| most_first(entry)).map(|(index, _)| index)
     }
 
     /// A run is gone. Gives back a worker that has nothing left to do and is to be ended.
@@ -147,13 +250,11 @@ impl<W: Clone> Roster<W> {
         (entry.leaving && entry.in_flight == 0).then(|| self.entries.swap_remove(index).worker)
     }
 
-    /// Whether one more should be started, to be there before it is needed: there is always a fresh
-    /// one, or one on its way, as long as there may be more.
-    pub(super) fn wants_spare(&mut self) -> bool {
-        let fresh = self.entries.iter().any(|entry| entry.author.is_none());
-        let wants = !fresh && self.starting == 0 && self.entries.len() < self.bounds.workers;
-        self.starting += usize::from(wants);
-        wants
+    /// Gives a worker no more runs.
+    pub(super) fn avoid(&mut self, number: u64) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.number == number) {
+            entry.leaving = true;
+        }
     }
 
     /// A worker has started.
@@ -167,6 +268,7 @@ impl<W: Clone> Roster<W> {
             author: None,
             shared: false,
             private: false,
+            alone: false,
             in_flight: 0,
             runs: 0,
             leaving: false,
@@ -180,11 +282,10 @@ impl<W: Clone> Roster<W> {
         self.starting -= 1;
     }
 
-    /// A worker is gone. Says whether it was on the list still.
-    pub(super) fn gone(&mut self, number: u64) -> bool {
-        let before = self.entries.len();
-        self.entries.retain(|entry| entry.number != number);
-        self.entries.len() < before
+    /// A worker is gone; tells of it if it was on the list still.
+    pub(super) fn gone(&mut self, number: u64) -> Option<Gone> {
+        let index = self.entries.iter().position(|entry| entry.number == number)?;
+        Some(Gone { alone: self.entries.swap_remove(index).alone })
     }
 
     /// Takes those off the list whose author has not come back; fresh ones wait for any.
@@ -199,6 +300,11 @@ impl<W: Clone> Roster<W> {
     /// Takes all of them off the list.
     pub(super) fn take_all(&mut self) -> Vec<W> {
         self.entries.drain(..).map(|entry| entry.worker).collect()
+    }
+
+    /// Sends all away who wait.
+    pub(super) fn take_queue(&mut self) -> Vec<T> {
+        self.queue.drain(..).map(|waiting| waiting.token).collect()
     }
 
     /// Their handles.
@@ -221,6 +327,11 @@ impl<W: Clone> Roster<W> {
         self.entries.iter().map(|entry| entry.in_flight).sum()
     }
 
+    /// Runs that wait for a worker.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Workers that hold runs of more than one author.
     pub(super) fn shared(&self) -> usize {
         self.entries.iter().filter(|entry| entry.shared).count()
@@ -228,162 +339,4 @@ impl<W: Clone> Roster<W> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BOUNDS: Bounds = Bounds { workers: 2, slots: 2, runs: 100, idle: Duration::from_secs(30) };
-
-    fn public(name: &str) -> Owner {
-        Owner { name: name.into(), public: true }
-    }
-
-    fn private(name: &str) -> Owner {
-        Owner { name: name.into(), public: false }
-    }
-
-    /// A roster with workers 0, 1, ... whose handles are their numbers.
-    fn roster(bounds: Bounds, workers: u64) -> Roster<u64> {
-        let mut roster = Roster::new(bounds);
-        for number in 0..workers {
-            roster.starting += 1;
-            roster.started(number, Instant::now());
-        }
-        roster
-    }
-
-    fn at(number: u64) -> Place<u64> {
-        Place::At { number, worker: number }
-    }
-
-    const WAIT: Place<u64> = Place::Wait { start: false, end: None };
-
-    #[test]
-    fn an_author_keeps_a_worker_and_another_gets_another() {
-        let mut roster = roster(BOUNDS, 2);
-        assert_eq!(roster.place(&public("a"), false, 1), at(0));
-        assert_eq!(roster.place(&public("b"), false, 1), at(1));
-        assert_eq!(roster.place(&private("a"), false, 1), at(0));
-        assert_eq!(roster.place(&public("b"), false, 1), at(1));
-    }
-
-    #[test]
-    fn an_author_whose_worker_is_full_gets_a_second_one() {
-        let mut roster = roster(BOUNDS, 2);
-        for place in [0, 0, 1, 1] {
-            assert_eq!(roster.place(&public("a"), false, 1), at(place));
-        }
-        assert_eq!(roster.place(&public("a"), false, 1), WAIT);
-    }
-
-    #[test]
-    fn workers_are_started_as_they_are_needed_and_only_for_those_who_wait() {
-        let mut roster: Roster<u64> = Roster::new(BOUNDS);
-        assert_eq!(roster.place(&public("a"), false, 1), Place::Wait { start: true, end: None });
-        assert_eq!(roster.place(&public("a"), false, 1), WAIT);
-        assert_eq!(roster.place(&public("b"), false, 2), Place::Wait { start: true, end: None });
-        assert_eq!(roster.place(&public("c"), false, 3), WAIT);
-        assert_eq!(roster.started(7, Instant::now()), 0);
-        assert_eq!(roster.place(&public("a"), false, 2), Place::At { number: 0, worker: 7 });
-    }
-
-    #[test]
-    fn an_idle_worker_is_ended_for_another_author_and_never_passed_on() {
-        let mut roster = roster(Bounds { workers: 1, ..BOUNDS }, 1);
-        assert_eq!(roster.place(&public("a"), false, 1), at(0));
-        assert_eq!(roster.leave(0, Instant::now()), None);
-        assert_eq!(roster.place(&public("b"), false, 1), Place::Wait { start: true, end: Some(0) });
-        assert_eq!(roster.started(9, Instant::now()), 1);
-        assert_eq!(roster.place(&public("b"), false, 1), Place::At { number: 1, worker: 9 });
-    }
-
-    #[test]
-    fn public_functions_share_only_when_all_workers_are_busy() {
-        let mut roster = roster(BOUNDS, 2);
-        assert_eq!(roster.place(&public("a"), false, 1), at(0));
-        assert_eq!(roster.place(&public("a"), false, 1), at(0));
-        assert_eq!(roster.place(&public("b"), false, 1), at(1));
-        assert_eq!(roster.shared(), 0);
-        assert_eq!(roster.place(&public("c"), false, 1), at(1));
-        assert_eq!(roster.shared(), 1);
-    }
-
-    #[test]
-    fn a_private_function_never_meets_anothers_in_a_worker() {
-        let bounds = Bounds { workers: 1, slots: 4, ..BOUNDS };
-        // Not where another's is.
-        let mut busy = roster(bounds, 1);
-        assert_eq!(busy.place(&public("a"), false, 1), at(0));
-        assert_eq!(busy.place(&private("b"), false, 1), WAIT);
-        // Not where another's was, even its author's own.
-        let mut shared = roster(bounds, 1);
-        assert_eq!(shared.place(&public("a"), false, 1), at(0));
-        assert_eq!(shared.place(&public("b"), false, 1), at(0));
-        assert_eq!(shared.leave(0, Instant::now()), None);
-        assert_eq!(shared.place(&private("a"), false, 1), WAIT);
-        // And no other's comes to where it is, or was.
-        let mut kept = roster(bounds, 1);
-        assert_eq!(kept.place(&private("a"), false, 1), at(0));
-        assert_eq!(kept.place(&public("a"), false, 1), at(0));
-        assert_eq!(kept.leave(0, Instant::now()), None);
-        assert_eq!(kept.place(&public("b"), false, 1), WAIT);
-    }
-
-    #[test]
-    fn who_waits_is_made_room_for_by_one_busy_worker_each() {
-        let mut roster = roster(BOUNDS, 2);
-        assert_eq!(roster.place(&private("a"), false, 1), at(0));
-        assert_eq!(roster.place(&private("a"), false, 1), at(0));
-        assert_eq!(roster.place(&private("b"), false, 1), at(1));
-        assert_eq!(roster.place(&private("c"), false, 1), WAIT);
-        // The one with fewer runs gets no more of them.
-        assert_eq!(roster.place(&private("b"), false, 2), WAIT);
-        assert_eq!(roster.leave(1, Instant::now()), Some(1));
-        assert_eq!(roster.place(&private("c"), false, 2), Place::Wait { start: true, end: None });
-    }
-
-    #[test]
-    fn a_run_that_is_to_be_alone_gets_a_fresh_worker_that_ends_with_it() {
-        let mut roster = roster(BOUNDS, 2);
-        assert_eq!(roster.place(&public("a"), false, 1), at(0));
-        assert_eq!(roster.place(&public("a"), true, 1), at(1));
-        assert_eq!(roster.place(&public("a"), true, 1), WAIT);
-        assert_eq!(roster.leave(1, Instant::now()), Some(1));
-    }
-
-    #[test]
-    fn a_worker_is_replaced_after_its_runs() {
-        let mut roster = roster(Bounds { runs: 2, ..BOUNDS }, 1);
-        assert_eq!(roster.place(&public("a"), false, 1), at(0));
-        assert_eq!(roster.leave(0, Instant::now()), None);
-        assert_eq!(roster.place(&public("a"), false, 1), at(0));
-        assert_eq!(roster.leave(0, Instant::now()), Some(0));
-        assert_eq!(roster.workers(), 0);
-    }
-
-    #[test]
-    fn only_workers_that_had_an_author_go_when_idle() {
-        let mut roster = roster(BOUNDS, 2);
-        assert_eq!(roster.place(&public("a"), false, 1), at(0));
-        let now = Instant::now();
-        assert_eq!(roster.leave(0, now), None);
-        assert_eq!(roster.take_idle(now + Duration::from_secs(29)), Vec::<u64>::new());
-        assert_eq!(roster.take_idle(now + Duration::from_secs(31)), [0]);
-        assert_eq!(roster.workers(), 1);
-    }
-
-    #[test]
-    fn there_is_a_spare_while_there_may_be_more() {
-        let mut roster: Roster<u64> = Roster::new(BOUNDS);
-        assert!(roster.wants_spare());
-        assert!(!roster.wants_spare());
-        roster.started(0, Instant::now());
-        assert!(!roster.wants_spare());
-        assert_eq!(roster.place(&public("a"), false, 1), at(0));
-        assert!(roster.wants_spare());
-        roster.not_started();
-        assert!(roster.wants_spare());
-        roster.started(1, Instant::now());
-        assert_eq!(roster.place(&public("b"), false, 1), at(1));
-        assert!(!roster.wants_spare());
-    }
-}
+mod tests;

@@ -101,6 +101,7 @@ pub(super) fn limits(slots: usize) -> seal::Limits {
         address_space_bytes: None,
         cpu_seconds: None,
         files: FILES,
+        file_bytes: MAX_COMPILED_BYTES as u64,
         niceness: NICENESS,
     }
 }
@@ -179,6 +180,7 @@ impl Worker {
                     None => return Err(Broken::Malformed),
                 }
             }
+            ToWorker::Speak => self.tell(&FromWorker::Alive),
             ToWorker::Unload { module } => {
                 let unloaded = lock(&self.modules).remove(&module);
                 drop(unloaded);

@@ -1,8 +1,9 @@
 //! Functions whose exports, pointers and outputs are not what they should be.
 
-use super::*;
+use serde_json::{Value, json};
 
-const PAGE: &str = "(memory (export \"memory\") 1)";
+use crate::arena::*;
+use crate::modules::*;
 
 /// What `run` answers for these fields and this body, or the outcome it has.
 async fn told(arena: &Arena, text: &str) -> Result<Value, String> {
@@ -16,8 +17,7 @@ async fn told(arena: &Arena, text: &str) -> Result<Value, String> {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn exports_that_are_missing_or_something_else_are_named() {
+pub(crate) async fn exports_that_are_missing_or_something_else_are_named(arena: &Arena) {
     let alloc = "(func (export \"alloc\") (param i32) (result i32) i32.const 0)";
     let run = "(func (export \"run\") (param i32 i32) (result i64) i64.const 0)";
     let cases = [
@@ -36,15 +36,13 @@ async fn exports_that_are_missing_or_something_else_are_named() {
         ),
         (format!("(module (func (export \"memory\")) {alloc} {run})"), "must be a memory, but is a function"),
     ];
-    let arena = Arena::start().await;
     for (text, part) in cases {
         let reason = arena.refusal(&wasm(&text)).await;
         assert!(reason.contains(part), "{part}: {reason}");
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn imports_are_refused_by_name() {
+pub(crate) async fn imports_are_refused_by_name(arena: &Arena) {
     let cases = [
         ("(import \"env\" \"memory\" (memory 1))", "a memory `env.memory`"),
         ("(import \"env\" \"whatever\" (func))", "a function `env.whatever`"),
@@ -60,15 +58,13 @@ async fn imports_are_refused_by_name() {
         ("(import \"env\" \"t\" (table 1 funcref))", "a table `env.t`"),
         ("(import \"env\" \"g\" (global (mut i32)))", "a global `env.g`"),
     ];
-    let arena = Arena::start().await;
     for (import, name) in cases {
         let reason = arena.refusal(&wasm(&format!("(module {import})"))).await;
         assert!(reason.contains(name), "{name}: {reason}");
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_input_goes_where_alloc_says_or_nowhere() {
+pub(crate) async fn the_input_goes_where_alloc_says_or_nowhere(arena: &Arena) {
     // Answers its input.
     let back = "(i64.or (i64.shl (i64.extend_i32_u (local.get $pointer)) (i64.const 32))
                         (i64.extend_i32_u (local.get $length)))";
@@ -85,15 +81,13 @@ async fn the_input_goes_where_alloc_says_or_nowhere() {
         ("the end", "i32.const 65536", none()),
         ("beyond 2 GiB", "i32.const 0x80000000", none()),
     ];
-    let arena = Arena::start().await;
     for (what, alloc, expected) in cases {
         let text = module(&format!("{PAGE} (data (i32.const 16) \"static\")"), alloc, back);
-        assert_eq!(told(&arena, &text).await, expected, "{what}");
+        assert_eq!(told(arena, &text).await, expected, "{what}");
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_output_is_read_within_the_memory_or_not_at_all() {
+pub(crate) async fn the_output_is_read_within_the_memory_or_not_at_all(arena: &Arena) {
     let none = || Err("outputInvalid".to_owned());
     let last = "(data (i32.const 65533) \"[7]\")";
     let cases = [
@@ -106,16 +100,13 @@ async fn the_output_is_read_within_the_memory_or_not_at_all() {
         ("nothing", "", output_at(8, 0), none()),
         ("over its own input", "", "i64.const 0x400_00000002".into(), Ok(json!({}))),
     ];
-    let arena = Arena::start().await;
     for (what, data, result, expected) in cases {
         let text = module(&format!("{PAGE} {data}"), "i32.const 1024", &result);
-        assert_eq!(told(&arena, &text).await, expected, "{what}");
+        assert_eq!(told(arena, &text).await, expected, "{what}");
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_output_one_byte_over_the_cap_is_too_large() {
-    let arena = Arena::start().await;
+pub(crate) async fn an_output_one_byte_over_the_cap_is_too_large(arena: &Arena) {
     // Digits, which are one number.
     let of = |length: u32| {
         module(
@@ -129,12 +120,11 @@ async fn an_output_one_byte_over_the_cap_is_too_large() {
             ),
         )
     };
-    assert_eq!(told(&arena, &of(1 << 20)).await, Ok(json!(7)));
-    assert_eq!(told(&arena, &of((1 << 20) + 1)).await, Err("outputTooLarge".into()));
+    assert_eq!(told(arena, &of(1 << 20)).await, Ok(json!(7)));
+    assert_eq!(told(arena, &of((1 << 20) + 1)).await, Err("outputTooLarge".into()));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_json_is_no_output_each_time_anew() {
+pub(crate) async fn what_is_no_json_is_no_output_each_time_anew(arena: &Arena) {
     let cases = [
         r"\ff\fe",
         r#"\22\ff\22"#,
@@ -154,12 +144,11 @@ async fn what_is_no_json_is_no_output_each_time_anew() {
         "[7]\\00",
         "\\ef\\bb\\bf[7]",
     ];
-    let arena = Arena::start().await;
     for text in cases {
         let data = format!("{PAGE} (data (i32.const 8) \"{text}\")");
         let length = wasm_text_length(text);
         let module = module(&data, "i32.const 1024", &output_at(8, length));
-        let function = arena.publish(&wasm(&module), USUAL);
+        let function = arena.publish(&wasm(&module), LONG);
         let answers = arena.attack_at_once(&function, 3).await;
         for answer in &answers {
             failed(answer, "outputInvalid");
@@ -169,7 +158,7 @@ async fn what_is_no_json_is_no_output_each_time_anew() {
     // Nested deeper than any reader would follow.
     let nested = "(memory.fill (i32.const 8) (i32.const 0x5b) (i32.const 10000))";
     let text = run(&format!("{nested} {}", output_at(8, 10_000)));
-    assert_eq!(told(&arena, &text).await, Err("outputInvalid".into()));
+    assert_eq!(told(arena, &text).await, Err("outputInvalid".into()));
 }
 
 /// How many bytes a string of the text format stands for, of which `\xx` is one.
@@ -185,4 +174,20 @@ fn wasm_text_length(text: &str) -> u32 {
         bytes += 1;
     }
     bytes
+}
+
+pub(crate) async fn an_output_beside_its_schema_fails_where_the_record_is_strict(arena: &Arena) {
+    for (strict, schema) in [(true, "string"), (false, "string"), (true, "integer")] {
+        let function = arena.publish_record(&wasm(&seven()), |record| {
+            record["outputSchema"] = json!({ "type": schema });
+            record["strictOutput"] = strict.into();
+        });
+        let answer = arena.call(&function).await;
+        if strict && schema == "string" {
+            failed(&answer, "outputInvalid");
+        } else {
+            assert_eq!(answer.output(), &json!(7));
+            assert_eq!(answer.body.get("outputSchemaMismatch").is_some(), schema == "string", "{answer:?}");
+        }
+    }
 }

@@ -1,46 +1,48 @@
 //! Modules that are not what they say, or more than a compiler can take.
 
+use std::time::{Duration, Instant};
+
 use at_functions::lexicon::Mode;
 use at_functions::sandbox::{Sandbox, ThreadSandbox, ThreadSandboxConfig};
+use serde_json::json;
 
-use super::*;
+use crate::arena::*;
+use crate::modules::*;
+use crate::world::ECHO;
+
+const COMPILES: &str = "at_functions_compiles_total";
+const STORED: &str = "at_functions_artifacts_stored_total";
+const DISK: &str = "at_functions_artifact_disk_bytes";
 
 /// Publishes these bytes, one after the other, and holds each to be refused, all within one watch.
 async fn all_are_refused(arena: &Arena, codes: &[Vec<u8>]) {
-    let attack = async {
-        for (n, code) in codes.iter().enumerate() {
-            let function = arena.publish(code, USUAL);
-            let answer = arena.world.run(&function.uri, json!({})).await;
-            assert_eq!(answer.error(), (400, "InvalidFunction"), "{n}: {answer:?}");
-            tells_nothing_of_the_host(&answer.body);
-        }
-    };
-    arena.watch(attack).await;
+    for (n, code) in codes.iter().enumerate() {
+        let function = arena.publish(code, USUAL);
+        let answer = arena.call(&function).await;
+        assert_eq!(answer.error(), (400, "InvalidFunction"), "{n}: {answer:?}");
+        tells_nothing_of_the_host(&answer.body);
+    }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_module_cut_off_anywhere_is_refused() {
-    let arena = Arena::start().await;
+pub(crate) async fn a_module_cut_off_anywhere_is_refused(arena: &Arena) {
     // Without names, so that its last section is its code, which no module of the ABI can do without.
-    let whole = wasm(
+    let whole = plain(
         r#"(module (memory (export "memory") 1)
              (func (export "alloc") (param i32) (result i32) i32.const 1024)
              (func (export "run") (param i32 i32) (result i64) i64.const 0))"#,
     );
     let cut: Vec<_> = (0..whole.len()).map(|end| whole[..end].to_vec()).collect();
-    all_are_refused(&arena, &cut).await;
+    all_are_refused(arena, &cut).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_wasm_is_refused_and_never_loaded_as_native_code() {
+pub(crate) async fn what_is_no_wasm_is_refused_and_never_loaded_as_native_code(arena: &Arena) {
     // What the engine itself would take for compiled code, of just the kind that it loads.
     let sandbox = ThreadSandbox::start(ThreadSandboxConfig { slots: 4, ..Default::default() }).unwrap();
     let native = sandbox.compile(Mode::PureV1, ECHO.into()).await.unwrap();
     assert!(sandbox.install(&native).is_ok());
-    let arena = Arena::start().await;
     let executable = std::fs::read("/proc/self/exe").unwrap();
     all_are_refused(
-        &arena,
+        arena,
         &[
             native.code().to_vec(),
             executable[..64 * 1024].to_vec(),
@@ -54,15 +56,13 @@ async fn what_is_no_wasm_is_refused_and_never_loaded_as_native_code() {
     assert!(arena.refusal(native.code()).await.contains("WebAssembly"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_component_is_no_module_and_a_module_no_component() {
-    let arena = Arena::start().await;
+pub(crate) async fn a_component_is_no_module_and_a_module_no_component(arena: &Arena) {
     let reason = arena.refusal(&wasm("(component)")).await;
     assert!(reason.contains("component"), "{reason}");
-    let function = arena.world.publish_record("reverse", &wasm(&run("i64.const 0")), |record| {
+    let function = arena.publish_record(&wasm(&run("i64.const 0")), |record| {
         record["mode"] = "component-v1".into();
     });
-    let answer = arena.watch(arena.world.run(&function.uri, json!({}))).await;
+    let answer = arena.call(&function).await;
     assert_eq!(answer.error(), (400, "InvalidFunction"), "{answer:?}");
 }
 
@@ -75,23 +75,28 @@ fn sections(sections: &[Vec<u8>]) -> Vec<u8> {
     [b"\0asm\x01\0\0\0".to_vec(), sections.concat()].concat()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_of_anything_than_a_compiler_can_take_is_refused_before_it_compiles() {
+pub(crate) async fn more_of_anything_than_a_compiler_can_take_is_refused_before_it_compiles(arena: &Arena) {
     let nothing = [0x60, 0, 0];
     let million = 1_000_000;
     let types = section(1, &entries(1, &nothing));
     let functions = |count| section(3, &entries(count, &[0]));
+    // One function of these instructions.
+    let code = |body: &[u8]| {
+        let body = [&[0], body, &[0x0b]].concat();
+        let function = [leb(body.len()), body].concat();
+        sections(&[types.clone(), functions(1), section(10, &entries(1, &function))])
+    };
     let cases = [
         (
             "nested blocks",
             wasm(&run(&format!("{}{} i64.const 0", "block ".repeat(20_000), "end ".repeat(20_000)))),
         ),
         ("control flow", wasm(&run(&format!("{} i64.const 0", "loop end ".repeat(80_000))))),
-        ("bytes in one function", wasm(&run(&format!("{} i64.const 0", "nop ".repeat(7_000_000))))),
+        ("bytes in one function", code(&[1; 7_000_000])),
         ("locals in one function", wasm(&run(&format!("(local {}) i64.const 0", "i32 ".repeat(50_000))))),
         (
             "bytes in one function",
-            wasm(&run(&format!("(br_table {} (i32.const 0)) i64.const 0", "0 ".repeat(million)))),
+            code(&[&[0x41, 0, 0x0e], &leb(million)[..], &vec![0; million + 1]].concat()),
         ),
         (
             "control flow",
@@ -113,20 +118,17 @@ async fn more_of_anything_than_a_compiler_can_take_is_refused_before_it_compiles
         ),
         ("element segment entries", sections(&[section(9, &entries(100_000, &[1, 0, 0]))])),
     ];
-    let arena = Arena::start().await;
     for (what, code) in cases {
         let began = Instant::now();
         let reason = arena.refusal(&code).await;
         assert!(reason.contains(what), "{what}: {reason}");
-        // A PDS gives up after 10 s; the machine of the tests is slow and busy.
-        assert!(began.elapsed() < Duration::from_secs(5), "{what}: {:?}", began.elapsed());
+        // A PDS gives up after 10 s.
+        arena.within(what, began.elapsed(), Duration::from_secs(5));
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_segment_at_the_far_end_of_the_memory_makes_no_image_of_all_of_it() {
-    let arena = Arena::start().await;
-    let before = arena.world.stats().artifact_bytes;
+pub(crate) async fn a_segment_at_the_far_end_of_the_memory_makes_no_image_of_all_of_it(arena: &Arena) {
+    let (before, stored) = (arena.service.metric(DISK), arena.service.metric(STORED));
     let text = module(
         "(memory (export \"memory\") 4096) (data (i32.const 0x0ff00000) \"7\")",
         "i32.const 1024",
@@ -134,46 +136,39 @@ async fn a_segment_at_the_far_end_of_the_memory_makes_no_image_of_all_of_it() {
     );
     let answer = arena.attack(&text, Allowed { memory_mb: 256, ..LONG }).await;
     assert_eq!(answer.output(), &json!(7));
-    let grown = arena.world.stats().artifact_bytes - before;
+    arena.until(STORED, |now| now > stored).await;
+    let grown = arena.service.metric(DISK) - before;
     assert!(grown <= 4 << 20, "{grown} bytes for a module of a hundred");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sections_that_nobody_reads_cost_nothing_and_have_their_end() {
-    let arena = Arena::start().await;
-    let sound = wasm(&module(
-        "(memory (export \"memory\") 1) (data (i32.const 8) \"7\")",
-        "i32.const 1024",
-        &output_at(8, 1),
-    ));
+pub(crate) async fn sections_that_nobody_reads_cost_nothing_and_have_their_end(arena: &Arena) {
+    // The same modules each time, as what is kept of them is no matter of this row.
+    let sound = plain(&seven());
     let custom = |name: &str, bytes: usize| {
         [&sound[..], &section(0, &[&[name.len() as u8], name.as_bytes(), &vec![0xff; bytes]].concat())]
             .concat()
     };
+    let before = arena.service.metric(DISK);
     // Names that are no names are of no consequence.
     for code in [custom("padding", 9_000_000), custom("name", 9_000_000), custom("producers", 1_000_000)] {
         let function = arena.publish(&code, LONG);
-        assert_eq!(arena.watch(arena.world.run(&function.uri, json!({}))).await.output(), &json!(7));
+        assert_eq!(arena.call(&function).await.output(), &json!(7));
     }
-    assert!(arena.world.stats().artifact_bytes < 8 << 20, "{:?}", arena.world.stats());
+    let grown = arena.service.metric(DISK) - before;
+    assert!(grown < 1 << 20, "{grown}");
     // More than any module is not even fetched to its end.
     let function = arena.publish(&custom("padding", 30_000_000), LONG);
-    let answer = arena.watch(arena.world.run(&function.uri, json!({}))).await;
+    let answer = arena.call(&function).await;
     assert_eq!(answer.error(), (502, "RepoUnreachable"), "{answer:?}");
     assert!(answer.message().contains("more than is allowed"), "{answer:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_callers_of_one_cold_function_cost_one_fetch_and_one_compile() {
-    let arena = Arena::start().await;
-    let text = module(
-        "(memory (export \"memory\") 1) (data (i32.const 8) \"7\")",
-        "i32.const 1024",
-        &output_at(8, 1),
-    );
-    let function = arena.publish(&wasm(&text), LONG);
-    let (compiles, fetches) = (arena.world.compiles(), arena.world.asked("sync.getBlob"));
-    let answers = arena.attack_at_once(&function, 1_000).await;
+pub(crate) async fn a_thousand_callers_of_one_cold_function_cost_one_fetch_and_one_compile(arena: &Arena) {
+    let function = arena.publish(&wasm(&seven()), LONG);
+    let (compiles, fetches) = (arena.service.metric(COMPILES), arena.world.asked("sync.getBlob"));
+    // Over a while in which the code does not come.
+    arena.world.delay([("sync.getBlob", Duration::from_millis(1_500))]);
+    let answers = arena.arrive(1_000, 1_000, |_| arena.call(&function)).await;
     let mut ran = 0;
     for answer in &answers {
         match answer.status {
@@ -183,19 +178,18 @@ async fn a_thousand_callers_of_one_cold_function_cost_one_fetch_and_one_compile(
         }
     }
     assert!(ran > 500, "{ran}");
-    assert_eq!(arena.world.compiles() - compiles, 1);
+    assert_eq!(arena.service.metric(COMPILES) - compiles, 1);
     assert_eq!(arena.world.asked("sync.getBlob") - fetches, 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_of_bad_modules_of_one_author_is_bounded_and_remembered() {
-    let arena = Arena::start().await;
+pub(crate) async fn a_stream_of_bad_modules_of_one_author_is_bounded_and_remembered(arena: &Arena) {
     // All different, none with the exports that it should have.
     let functions: Vec<_> = (0..300)
         .map(|n| arena.publish(&wasm(&format!("(module (global i32 (i32.const {n})))")), USUAL))
         .collect();
-    let calls = functions.iter().map(|function| arena.world.run(&function.uri, json!({})));
-    let answers = arena.watch(futures_util::future::join_all(calls)).await;
+    // More at once than one author may have prepared, as each takes a while.
+    arena.world.delay([("sync.getBlob", Duration::from_millis(100))]);
+    let answers = arena.arrive(functions.len(), 600, |n| arena.call(&functions[n])).await;
     let mut bad = Vec::new();
     for (function, answer) in functions.iter().zip(&answers) {
         match answer.status {
@@ -212,9 +206,9 @@ async fn a_stream_of_bad_modules_of_one_author_is_bounded_and_remembered() {
     }
     assert!(bad.len() >= 4 && bad.len() < 300, "{}", bad.len());
     // What was judged once is not judged again.
-    let compiles = arena.world.compiles();
+    let compiles = arena.service.metric(COMPILES);
     for function in bad {
-        assert_eq!(arena.world.run(&function.uri, json!({})).await.error(), (400, "InvalidFunction"));
+        assert_eq!(arena.call(&function).await.error(), (400, "InvalidFunction"));
     }
-    assert_eq!(arena.world.compiles(), compiles);
+    assert_eq!(arena.service.metric(COMPILES), compiles);
 }

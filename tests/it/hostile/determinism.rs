@@ -2,15 +2,31 @@
 
 use std::collections::BTreeSet;
 
-use super::*;
+use at_functions::dev::Published;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
-/// Calls a function so many times, sixteen at once, and gives all the outputs there were.
-async fn outputs(world: &World, function: &Published, input: &Value, times: usize) -> BTreeSet<String> {
+use crate::arena::*;
+use crate::modules::*;
+
+/// Calls a function so many times, sixteen at once, and gives all the outputs there were, byte for byte.
+async fn outputs(arena: &Arena, function: &Published, input: &Value, times: usize) -> BTreeSet<String> {
+    arena.makes_at_once(16);
+    #[derive(serde::Deserialize)]
+    struct Answer<'a> {
+        #[serde(borrow)]
+        output: &'a RawValue,
+    }
+    let body = json!({ "function": function.uri.to_string(), "input": input }).to_string();
     let mut outputs = BTreeSet::new();
     for _ in 0..times.div_ceil(16) {
-        let calls = (0..16).map(|_| world.run(&function.uri, input.clone()));
-        for answer in futures_util::future::join_all(calls).await {
-            outputs.insert(answer.output().to_string());
+        let calls =
+            (0..16).map(|_| async { arena.world.request().body(body.clone()).send().await?.text().await });
+        for text in futures_util::future::join_all(calls).await {
+            let text = text.unwrap();
+            let answer: Answer<'_> =
+                serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+            outputs.insert(answer.output.get().to_owned());
         }
     }
     outputs
@@ -50,36 +66,38 @@ fn nans() -> String {
     )
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_bits_of_a_nan_are_the_same_always() {
-    let mut arena = Arena::start_with(Settings { guest_threads: Some(4), ..Settings::default() }).await;
-    let function = arena.publish(&wasm(&nans()), USUAL);
-    let first = arena.watch(outputs(&arena.world, &function, &json!({}), 1_000)).await;
+pub(crate) async fn the_bits_of_a_nan_are_the_same_always(arena: &Arena) {
+    let code = wasm(&nans());
+    let function = arena.publish(&code, LONG);
     // The one quiet NaN of each width, whatever went in.
     let (narrow, wide) = ("000000007fc00000", "7ff8000000000000");
     let bits = format!("\"{}{}\"", narrow.repeat(3), wide.repeat(5));
-    assert_eq!(first, BTreeSet::from([bits.clone()]));
-    // And after a restart, from the disk.
-    while arena.world.stats().store.stored < 2 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    let expected = BTreeSet::from([bits]);
+    assert_eq!(outputs(arena, &function, &json!({}), 500).await, expected);
+    // Of other authors, and so in other workers where there are any.
+    for _ in 0..4 {
+        let author = arena.stranger().await;
+        let function = author.publish_record("nans", &code, patient);
+        assert_eq!(outputs(arena, &function, &json!({}), 125).await, expected);
     }
-    arena.world.restart().await;
-    let again = arena.watch(outputs(&arena.world, &function, &json!({}), 16)).await;
-    assert_eq!(again, BTreeSet::from([bits]));
-    assert_eq!((arena.world.compiles(), arena.world.stats().store.loaded), (0, 2));
+    // And of another service, before and after a restart.
+    let mut own = arena.another(&[]).await;
+    let function = own.publish(&code, LONG);
+    assert_eq!(outputs(&own, &function, &json!({}), 16).await, expected);
+    own.until("at_functions_artifacts_stored_total", |now| now > 0).await;
+    own.service.restart(|_| {}).await;
+    assert_eq!(outputs(&own, &function, &json!({}), 16).await, expected);
+    assert_eq!(own.service.metric("at_functions_compiles_total"), 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_same_input_gives_the_same_bytes_always() {
-    let arena = Arena::start().await;
+pub(crate) async fn the_same_input_gives_the_same_bytes_always(arena: &Arena) {
     let input = json!({ "b": [1.5e300, -0.0, "\u{1f600}", null], "a": { "deep": [[[]]] } });
-    let all = arena.watch(outputs(&arena.world, &arena.bystander, &input, 1_000)).await;
-    assert_eq!(all.len(), 1, "{all:?}");
+    let output = r#"{"ok":true,"echo":{"a":{"deep":[[[]]]},"b":[1.5e+300,-0.0,"😀",null]},"mode":"pure-v1"}"#;
+    let all = outputs(arena, arena.bystander(), &input, 1_000).await;
+    assert_eq!(all, BTreeSet::from([output.to_owned()]));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_function_learns_nothing_of_the_run_it_is_in() {
-    let arena = Arena::start().await;
+pub(crate) async fn a_function_learns_nothing_of_the_run_it_is_in(arena: &Arena) {
     // What it was given, what its memory, table and stack hold, and how much there is of each: a digest
     // over all of it.
     let text = module(
@@ -101,8 +119,8 @@ async fn a_function_learns_nothing_of_the_run_it_is_in() {
             output_at(8, 8)
         ),
     );
-    let function = arena.publish(&wasm(&text), USUAL);
-    let digests = arena.watch(outputs(&arena.world, &function, &json!({ "same": "input" }), 500)).await;
+    let function = arena.publish(&wasm(&text), LONG);
+    let digests = outputs(arena, &function, &json!({ "same": "input" }), 500).await;
     assert_eq!(digests.len(), 1, "{digests:?}");
     // And there is nothing to ask: no clock, no random, no thread, no import at all.
     for import in ["clock_time_get", "random_get", "sched_yield", "environ_get", "args_get"] {
@@ -113,9 +131,7 @@ async fn a_function_learns_nothing_of_the_run_it_is_in() {
     assert!(arena.refusal(&wasm(&atomic)).await.contains("threads"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_error_tells_of_the_host() {
-    let arena = Arena::start().await;
+pub(crate) async fn no_error_tells_of_the_host(arena: &Arena) {
     let trapping = [
         "unreachable",
         "(drop (i32.load (i32.const -4))) i64.const 0",
@@ -125,17 +141,17 @@ async fn no_error_tells_of_the_host() {
         "(memory.fill (i32.const 65535) (i32.const 0) (i32.const 2)) i64.const 0",
     ];
     for body in trapping {
-        failed(&arena.attack(&run(body), USUAL).await, "trap");
+        failed(&arena.attack(&run(body), LONG).await, "trap");
     }
     let named = run("unreachable")
         .replace("(func (export \"run\")", "(func $r (@name \"\\1b[31m/etc/\\0a\") (export \"run\")");
-    let answer = arena.attack(&named, USUAL).await;
+    let answer = arena.attack(&named, LONG).await;
     failed(&answer, "trap");
     assert!(!answer.body["error"].as_str().unwrap().contains('\u{1b}'), "{answer:?}");
     let refused: [&[u8]; 4] = [b"", b"not wasm", b"\0asm\x01\0\0\0\x01\xff\xff\xff\xff\x0f", b"\x7fELF"];
     for code in refused {
         let function = arena.publish(code, USUAL);
-        let answer = arena.watch(arena.world.run(&function.uri, json!({}))).await;
+        let answer = arena.call(&function).await;
         assert_eq!(answer.error(), (400, "InvalidFunction"), "{answer:?}");
         tells_nothing_of_the_host(&answer.body);
     }

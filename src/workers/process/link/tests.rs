@@ -11,6 +11,8 @@ use crate::sandbox::{Artifact, Failure, Limits, Logs, Outcome, Owner, Usage};
 
 mod sequences;
 
+const FUNCTION: Function = [5; 32];
+
 const LIMITS: Limits = Limits {
     memory_bytes: 1 << 20,
     duration: Duration::from_secs(1),
@@ -23,7 +25,7 @@ const LIMITS: Limits = Limits {
 struct Stage {
     link: Arc<Link>,
     worker: OwnedFd,
-    gone: mpsc::Receiver<()>,
+    gone: mpsc::Receiver<Suspects>,
 }
 
 impl Stage {
@@ -37,8 +39,8 @@ impl Stage {
             walls: Walls::default(),
         };
         let (tell, gone) = mpsc::channel(1);
-        let link = Link::attend(started, Duration::from_millis(200), move || {
-            let _ = tell.try_send(());
+        let link = Link::attend(started, Duration::from_millis(200), move |suspects| {
+            let _ = tell.try_send(suspects);
         });
         Stage { link, worker, gone }
     }
@@ -50,7 +52,7 @@ impl Stage {
             mode: Mode::PureV1,
             initial_bytes: 0,
             file: memfile::holding(b"code").unwrap(),
-            function: [0; 32],
+            function: FUNCTION,
         };
         let job = Job {
             artifact: Artifact::new(Arc::new(()), 0),
@@ -60,7 +62,8 @@ impl Stage {
             context: Arc::default(),
             door: Arc::new(Echo),
         };
-        self.link.begin(job, &installed, Lease::none()).unwrap()
+        let held = Held { trial: None, lease: Lease::none() };
+        self.link.begin(&job, &installed, || held).unwrap()
     }
 
     fn say(&self, message: &FromWorker) {
@@ -79,6 +82,11 @@ impl Door for Echo {
     fn call(&self, wanted: HostCall, _: Duration) -> BoxFuture<'static, Result<HostReply, Denied>> {
         Box::pin(async move { Err(Denied(format!("{wanted:?}"))) })
     }
+}
+
+/// So many runs of the one author and function that there are here.
+fn suspects(runs: usize) -> Suspects {
+    vec![(FUNCTION, "did:web:a.example".into()); runs]
 }
 
 fn ended(run: u64, output: &'static str) -> FromWorker {
@@ -174,7 +182,8 @@ async fn each_lie_ends_the_worker_and_its_runs_and_nothing_else() {
         }
         assert_eq!(first.result().await, Err(Lost::Worker), "{lie}");
         assert_eq!(second.result().await, Err(Lost::Worker), "{lie}");
-        stage.gone.recv().await.unwrap();
+        // Also the run that the lie was about.
+        assert_eq!(stage.gone.recv().await.unwrap(), suspects(2), "{lie}");
         other.say(&ended(0, "1"));
         assert_eq!(others.result().await.unwrap().result.unwrap(), "1", "{lie}");
     }
@@ -210,7 +219,42 @@ async fn a_worker_that_never_answers_is_ended_when_the_run_was_given_up() {
     let (given_up, waits) = (stage.run(), stage.run());
     drop(given_up);
     assert_eq!(waits.result().await, Err(Lost::Worker));
-    stage.gone.recv().await.unwrap();
+    // The one that was given up is as suspect as the other.
+    assert_eq!(stage.gone.recv().await.unwrap(), suspects(2));
+}
+
+#[tokio::test]
+async fn a_worker_that_holds_a_run_and_says_nothing_is_asked_and_then_ended() {
+    let mut stage = Stage::set();
+    let run = stage.run();
+    assert_eq!(run.result().await, Err(Lost::Worker));
+    assert_eq!(stage.gone.recv().await.unwrap(), suspects(1));
+    let told = [stage.hears(), stage.hears(), stage.hears()];
+    assert!(matches!(told, [ToWorker::Load { .. }, ToWorker::Run { .. }, ToWorker::Speak]), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_worker_that_says_that_it_is_alive_keeps_its_runs_and_one_that_holds_none_is_not_asked() {
+    let stage = Stage::set();
+    let run = stage.run();
+    (stage.hears(), stage.hears());
+    rustix::io::ioctl_fionbio(&stage.worker, true).unwrap();
+    // Longer than one that is silent would have.
+    for _ in 0..2 * LOOKS {
+        let mut receiver = Receiver::new(1 << 20);
+        let asked = loop {
+            match receiver.receive(&stage.worker) {
+                Err(Broken::Io(Errno::AGAIN)) => tokio::time::sleep(Duration::from_millis(1)).await,
+                received => break received.unwrap(),
+            }
+        };
+        assert_eq!(message::<ToWorker>(&asked).unwrap(), ToWorker::Speak);
+        stage.say(&FromWorker::Alive);
+    }
+    stage.say(&ended(0, "1"));
+    assert_eq!(run.result().await.unwrap().result.unwrap(), "1");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!stage.link.state().over);
 }
 
 #[tokio::test]

@@ -43,6 +43,41 @@ pub(super) fn drop_capabilities() -> Result<(), Errno> {
     )
 }
 
+/// Has a write beyond the limit of a file fail, where it would end the process.
+pub(super) fn ignore_signal_of_long_files() -> io::Result<()> {
+    // SAFETY: no code of ours is to be run when the signal comes.
+    match unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) } {
+        libc::SIG_ERR => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Maps a page, and gives it back.
+pub(in super::super) fn map(protection: libc::c_int, kind: libc::c_int) -> io::Result<()> {
+    const PAGE: usize = 4096;
+    let anywhere = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: the kernel chooses a place that nobody has.
+    let place = unsafe { libc::mmap(anywhere, PAGE, protection, kind | libc::MAP_ANONYMOUS, -1, 0) };
+    if place == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: nobody has been told of it.
+    unsafe { libc::munmap(place, PAGE) };
+    Ok(())
+}
+
+/// Asks how much processor time another process had.
+pub(in super::super) fn processor_time_of(process: Pid) -> io::Result<()> {
+    // `CPUCLOCK_SCHED` of the process, as linux/posix-timers.h has it.
+    let clock = (!process.as_raw_nonzero().get() << 3) | 2;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is there for the answer.
+    match unsafe { libc::clock_gettime(clock, &mut time) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 /// Attaches to a process as a debugger does.
 pub(in super::super) fn attach_to(process: Pid) -> io::Result<()> {
     let nothing = std::ptr::null_mut::<libc::c_void>();
@@ -87,12 +122,22 @@ pub(super) fn calls_not_refused(allowed: impl Fn(i64) -> bool) -> Vec<i64> {
     all.filter(|call| !refused(call)).collect()
 }
 
-/// Those of `numbers` that are open.
+/// Those of `numbers` that are open, and lead somewhere.
 pub(in super::super) fn descriptors(numbers: std::ops::Range<i32>) -> Vec<i32> {
     let is_open = |number: &i32| {
         // SAFETY: moves nothing, by no distance from where it is.
         let place = unsafe { libc::lseek(*number, 0, libc::SEEK_CUR) };
         place != -1 || io::Error::last_os_error().raw_os_error() != Some(libc::EBADF)
     };
-    numbers.filter(is_open).collect()
+    numbers.filter(|number| is_open(number) && !is_null(*number)).collect()
+}
+
+/// Whether an open descriptor is of `/dev/null`.
+fn is_null(descriptor: i32) -> bool {
+    // SAFETY: it is open, and nobody else in this process closes descriptors meanwhile.
+    let descriptor = unsafe { std::os::fd::BorrowedFd::borrow_raw(descriptor) };
+    rustix::fs::fstat(descriptor).is_ok_and(|file| {
+        rustix::fs::FileType::from_raw_mode(file.st_mode) == rustix::fs::FileType::CharacterDevice
+            && file.st_rdev == rustix::fs::makedev(1, 3)
+    })
 }

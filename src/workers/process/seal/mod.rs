@@ -14,7 +14,7 @@ use landlock::{
 };
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 
-pub(super) use kernel::{attach_to, descriptors, read_memory_of};
+pub(super) use kernel::{attach_to, descriptors, map, processor_time_of, read_memory_of};
 
 use super::message::Walls;
 
@@ -29,9 +29,14 @@ pub(super) struct Limits {
     pub(super) cpu_seconds: Option<u64>,
     /// Descriptors: a module keeps some.
     pub(super) files: u64,
+    /// The length of each file, all of which are memory that no other limit counts.
+    pub(super) file_bytes: u64,
     /// How far it gives way to the service.
     pub(super) niceness: i32,
 }
+
+/// How far the main thread's stack may grow; those of other threads are of the length that they have.
+const STACK_BYTES: u64 = 8 << 20;
 
 /// Why a process is not sealed.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +69,12 @@ pub(super) fn lock_in(limits: &Limits) -> Result<Walls, NotSealed> {
     let (user_namespace, network_namespace) = kernel::enter_namespaces();
     kernel::drop_capabilities().map_err(NotSealed::to("give up capabilities"))?;
     let landlock = shut_file_system().map_err(NotSealed::to("shut the file system"))?;
+    // The kernel takes these two back where it finds that a process has become another user.
+    let is_kept = rustix::process::dumpable_behavior() == Ok(DumpableBehavior::NotDumpable)
+        && rustix::process::parent_process_death_signal() == Ok(Some(Signal::KILL));
+    if !is_kept {
+        return Err(NotSealed { what: "keep debuggers out", reason: "the kernel took it back".into() });
+    }
     Ok(Walls { landlock, network_namespace, user_namespace })
 }
 
@@ -83,7 +94,11 @@ pub(super) fn calls_not_refused() -> Vec<i64> {
 fn set_limits(limits: &Limits) -> Result<(), NotSealed> {
     set(Resource::Core, 0)?;
     set(Resource::Data, limits.data_bytes)?;
+    // Not counted as data.
+    set(Resource::Stack, STACK_BYTES)?;
     set(Resource::Nofile, limits.files)?;
+    kernel::ignore_signal_of_long_files().map_err(NotSealed::to("bound files"))?;
+    set(Resource::Fsize, limits.file_bytes)?;
     set(Resource::Memlock, 0)?;
     set(Resource::Msgqueue, 0)?;
     if let Some(bytes) = limits.address_space_bytes {
