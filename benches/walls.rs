@@ -5,6 +5,9 @@
 //! packet each way over a socket of the kind that workers have, with nothing done on either side. The load
 //! generator shares the machine with what it measures, so only ratios and differences mean something.
 
+// Elsewhere there are no worker processes to measure.
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
+
 mod support;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,6 +17,7 @@ use std::time::{Duration, Instant};
 use at_functions::config::Isolation;
 use at_functions::dev::Modules;
 use at_functions::lexicon::Mode;
+#[cfg(target_os = "linux")]
 use at_functions::workers::process::main_of_worker;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 use serde_json::json;
@@ -30,6 +34,10 @@ const ROUND_TRIPS: usize = 5_000;
 /// About what an echo call sends to its worker.
 const PACKET_BYTES: usize = 300;
 
+#[cfg(not(target_os = "linux"))]
+fn main() {}
+
+#[cfg(target_os = "linux")]
 fn main() -> anyhow::Result<ExitCode> {
     // Workers are processes of this program.
     if let Some(code) = main_of_worker() {

@@ -31,6 +31,6 @@ fuzz_target!(|packet: &[u8]| {
             assert!(lines <= packet.len());
         }
         Some(Word::Lost(reason)) => assert!(!reason.contains(char::is_control)),
-        Some(Word::Called(_)) | None => {}
+        Some(Word::Alive | Word::Called(_)) | None => {}
     }
 });

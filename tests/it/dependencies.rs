@@ -7,9 +7,13 @@ use std::fs;
 fn every_dependency_has_its_line() {
     let root = env!("CARGO_MANIFEST_DIR");
     let manifest: toml::Table = fs::read_to_string(format!("{root}/Cargo.toml")).unwrap().parse().unwrap();
-    let declared: BTreeSet<String> = ["dependencies", "dev-dependencies"]
-        .iter()
-        .flat_map(|section| manifest[*section].as_table().unwrap().keys().cloned())
+    let everywhere = ["dependencies", "dev-dependencies"].map(|section| &manifest[section]);
+    // Those of one system alone.
+    let somewhere = manifest["target"].as_table().unwrap().values().map(|target| &target["dependencies"]);
+    let declared: BTreeSet<String> = everywhere
+        .into_iter()
+        .chain(somewhere)
+        .flat_map(|section| section.as_table().unwrap().keys().cloned())
         .collect();
     let document = fs::read_to_string(format!("{root}/docs/dependencies.md")).unwrap();
     let explained: BTreeSet<String> = document

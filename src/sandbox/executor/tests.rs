@@ -174,8 +174,6 @@ fn told(busy: usize) -> (Arc<Executor>, mpsc::Sender<Box<dyn FnOnce() + Send>>) 
     (executor, tell)
 }
 
-const SOON: Duration = Duration::from_secs(20);
-
 #[test]
 fn who_heard_of_a_run_gives_it_its_turn() {
     let (executor, tell) = told(2);
@@ -189,8 +187,8 @@ fn who_heard_of_a_run_gives_it_its_turn() {
             spawner.spawn(Box::pin(turn), control(&spawner));
         }))
         .unwrap();
-        let heard = threads.recv_timeout(SOON).unwrap();
-        itself += usize::from(threads.recv_timeout(SOON).unwrap() == heard);
+        let heard = threads.recv_timeout(PATIENCE).unwrap();
+        itself += usize::from(threads.recv_timeout(PATIENCE).unwrap() == heard);
     }
     // But for one that was awake for another reason.
     assert!(itself >= 15, "{itself}");
@@ -210,10 +208,10 @@ fn another_thread_listens_while_who_did_has_a_long_turn() {
         spawner.spawn(Box::pin(turn), control(&spawner));
     }))
     .unwrap();
-    has_begun.recv_timeout(SOON).unwrap();
+    has_begun.recv_timeout(PATIENCE).unwrap();
     let (heard, hears) = mpsc::channel();
     tell.send(Box::new(move || heard.send(()).unwrap())).unwrap();
-    hears.recv_timeout(SOON).unwrap();
+    hears.recv_timeout(PATIENCE).unwrap();
     release.send(()).unwrap();
 }
 
@@ -233,20 +231,20 @@ fn who_listens_is_not_one_of_those_that_have_turns() {
             release
         })
         .collect();
-    has_begun.recv_timeout(SOON).unwrap();
-    has_begun.recv_timeout(SOON).unwrap();
+    has_begun.recv_timeout(PATIENCE).unwrap();
+    has_begun.recv_timeout(PATIENCE).unwrap();
     // Two have a turn, and a third thread listens; it leaves the others where they are.
     for _ in 0..3 {
         let (heard, hears) = mpsc::channel();
         tell.send(Box::new(move || heard.send(()).unwrap())).unwrap();
-        hears.recv_timeout(SOON).unwrap();
+        hears.recv_timeout(PATIENCE).unwrap();
     }
     assert_eq!(executor.ready(), 2);
     for release in &holds {
         release.send(()).unwrap();
     }
-    has_begun.recv_timeout(SOON).unwrap();
-    has_begun.recv_timeout(SOON).unwrap();
+    has_begun.recv_timeout(PATIENCE).unwrap();
+    has_begun.recv_timeout(PATIENCE).unwrap();
 }
 
 #[test]
@@ -260,9 +258,9 @@ fn a_run_that_is_woken_from_elsewhere_need_not_wait_for_who_listens() {
         done.send(answered.await.unwrap()).unwrap();
     };
     executor.spawn(Box::pin(task), control(&executor));
-    is_waiting.recv_timeout(SOON).unwrap();
+    is_waiting.recv_timeout(PATIENCE).unwrap();
     answer.send(7).unwrap();
-    assert_eq!(ended.recv_timeout(SOON), Ok(7));
+    assert_eq!(ended.recv_timeout(PATIENCE), Ok(7));
 }
 
 #[test]
@@ -274,7 +272,7 @@ fn runs_go_on_when_there_is_nothing_more_to_be_heard() {
         let turns = Turns { left: 3, done: done.clone(), name };
         executor.spawn(Box::pin(turns), control(&executor));
     }
-    let mut names = [ended.recv_timeout(SOON).unwrap(), ended.recv_timeout(SOON).unwrap()];
+    let mut names = [ended.recv_timeout(PATIENCE).unwrap(), ended.recv_timeout(PATIENCE).unwrap()];
     names.sort_unstable();
     assert_eq!(names, ["a", "b"]);
 }

@@ -10,6 +10,8 @@ use crate::sandbox::{Completion, HostCall, Limits};
 #[doc(hidden)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Word {
+    /// It is alive, which counts only where it was asked.
+    Alive,
     /// The run ended so.
     Ended(Completion),
     /// The run was lost, for this reason.
@@ -24,6 +26,7 @@ pub fn judge_worker(packet: &[u8], limits: Limits) -> Option<Word> {
     let incoming = Incoming::unpack(packet, Vec::new(), MAX_FROM_PROCESS).ok()?;
     let mut asked = Asked::new(limits, 2);
     match message(&incoming).ok()? {
+        FromWorker::Alive => Some(Word::Alive),
         FromWorker::Ended { ending: Ok(completion), .. } => {
             answer::checked(completion, &asked).ok().map(Word::Ended)
         }
@@ -53,6 +56,7 @@ mod tests {
     /// Holds what came through to the bounds of what may.
     fn is_within_bounds(packet: &[u8], word: &Word) {
         match word {
+            Word::Alive => assert_eq!(packet, [0, 0]),
             Word::Lost(reason) => assert!(!reason.contains(char::is_control) && reason.len() <= 300 * 10),
             Word::Called(HostCall::ListCollection { repo, collection, cursor, limit }) => {
                 let bytes = repo.len() + collection.len() + cursor.as_ref().map_or(0, String::len);

@@ -68,6 +68,8 @@ pub(super) struct Link {
     stop_time: Duration,
     /// Messages that came.
     heard: AtomicU64,
+    /// How often it was asked whether it is alive, and has not said so yet.
+    asked: AtomicU64,
 }
 
 #[derive(Default)]
@@ -127,6 +129,8 @@ enum Fault {
     NoSuchRun(u64),
     #[error("it sent a file that nobody asked for")]
     File,
+    #[error("it says that it is alive, which nobody asked")]
+    NotAsked,
     #[error("it says what nobody knows")]
     Unknown,
     #[error("of a run: {0}")]
@@ -155,6 +159,7 @@ impl Link {
             process: process.id(),
             stop_time,
             heard: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
         });
         tokio::spawn(Arc::clone(&link).listen(process, receiver, gone));
         link
@@ -220,7 +225,11 @@ impl Link {
                 Ok(FromWorker::HostCall { run, call, wanted, time_left }) => {
                     self.called(run, call, wanted, time_left)
                 }
-                Ok(FromWorker::Alive) => Ok(()),
+                Ok(FromWorker::Alive) => {
+                    let asked = |asked: u64| asked.checked_sub(1);
+                    let answered = self.asked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, asked);
+                    answered.map(drop).map_err(|_| Fault::NotAsked)
+                }
                 Err(_) => Err(Fault::Unknown),
             };
             if let Err(fault) = heard {
@@ -243,6 +252,7 @@ impl Link {
             heard = self.heard.load(Ordering::Relaxed);
             silent = if holds && heard == before { silent + 1 } else { 0 };
             if silent == 1 {
+                self.asked.fetch_add(1, Ordering::Relaxed);
                 // If it cannot be sent, the worker will be silent.
                 let _ = packet(&ToWorker::Speak, None).and_then(|packet| self.connection.send(packet));
             }

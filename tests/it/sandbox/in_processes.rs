@@ -6,7 +6,8 @@
 use super::*;
 
 tests_of_guests!(|runtime: &Runtime, threads, slots| {
-    let config = ProcessSandboxConfig { max_workers: 1, threads, slots, ..ProcessSandboxConfig::default() };
+    let config =
+        ProcessSandboxConfig { max_workers: 1, threads, slots, compile: unhurried(), ..Default::default() };
     Arc::new(runtime.block_on(ProcessSandbox::start(config, program())).unwrap())
 });
 

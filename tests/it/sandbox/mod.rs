@@ -9,7 +9,7 @@ use at_functions::sandbox::{
     ThreadSandbox, ThreadSandboxConfig,
 };
 #[cfg(target_os = "linux")]
-use at_functions::workers::process::{ProcessSandbox, ProcessSandboxConfig, Program};
+use at_functions::workers::process::{CompileLimits, ProcessSandbox, ProcessSandboxConfig, Program};
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 
@@ -104,6 +104,12 @@ mod quarantine;
 #[cfg(target_os = "linux")]
 fn program() -> Program {
     Program::at(env!("CARGO_BIN_EXE_at-functions"))
+}
+
+/// For compiles that are to end by themselves, on the busiest machine too.
+#[cfg(target_os = "linux")]
+fn unhurried() -> CompileLimits {
+    CompileLimits { wall: Duration::from_secs(300), cpu_seconds: 60, ..CompileLimits::default() }
 }
 
 struct Harness {

@@ -93,7 +93,7 @@ impl Processes {
 }
 
 pub fn small() -> ProcessSandboxConfig {
-    ProcessSandboxConfig { threads: 1, slots: 8, max_workers: 4, ..ProcessSandboxConfig::default() }
+    ProcessSandboxConfig { threads: 1, slots: 8, max_workers: 4, compile: unhurried(), ..Default::default() }
 }
 
 /// A job of this author's, whose function is public or private.

@@ -258,6 +258,14 @@ async fn a_worker_that_says_that_it_is_alive_keeps_its_runs_and_one_that_holds_n
 }
 
 #[tokio::test]
+async fn a_worker_that_says_that_it_is_alive_unasked_is_ended() {
+    let stage = Stage::set();
+    let run = stage.run();
+    stage.say(&FromWorker::Alive);
+    assert_eq!(run.result().await, Err(Lost::Worker));
+}
+
+#[tokio::test]
 async fn a_run_that_was_given_up_is_canceled_and_returns_what_it_held_when_it_is_gone() {
     let stage = Stage::set();
     let run = stage.run();
