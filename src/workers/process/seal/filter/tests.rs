@@ -94,6 +94,8 @@ fn calls_with_bounds_pass_within_them_alone() {
         (SYS_futex, second((FUTEX_WAKE | FUTEX_PRIVATE_FLAG).into())),
         (SYS_clock_gettime, first(CLOCK_THREAD_CPUTIME_ID.into())),
         (SYS_clock_nanosleep, first(CLOCK_MONOTONIC.into())),
+        (SYS_rt_sigaction, first(SIGSEGV.into())),
+        (SYS_rt_sigaction, first(SIGABRT.into())),
     ];
     for (call, arguments) in allowed {
         assert_eq!(verdict(*call, *arguments), ALLOW, "{call} {arguments:x?}");
@@ -121,6 +123,9 @@ fn calls_with_bounds_pass_within_them_alone() {
         (SYS_clock_gettime, first(clock_of_another)),
         (SYS_clock_nanosleep, first(clock_of_another)),
         (SYS_clock_nanosleep, first(CLOCK_BOOTTIME_ALARM.into())),
+        // The end of the processor time that it may use.
+        (SYS_rt_sigaction, first(SIGXCPU.into())),
+        (SYS_rt_sigaction, first(SIGTERM.into())),
     ];
     for (call, arguments) in refused {
         assert_eq!(verdict(*call, *arguments), REFUSED, "{call} {arguments:x?}");
