@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, civil::DateTime};
+
 /// No moment takes more text than this, at nine digits of a second and more.
 const MAX_BYTES: usize = 64;
 
@@ -22,9 +24,26 @@ pub(super) fn since_epoch(text: &str) -> Option<Duration> {
         && fits(date, "0000-00-00")
         && fits(time, "00:00:00")
         && (zone == "Z" || fits(zone, "+00:00") || fits(zone, "-00:00") && zone != "-00:00");
-    // More digits than nanoseconds have are no moment more exact.
-    let exact = if well_formed { text.parse::<jiff::Timestamp>().ok()? } else { return None };
-    Some(Duration::try_from(exact.as_duration()).unwrap_or_default())
+    if !well_formed {
+        return None;
+    }
+    // Not as a `Timestamp`: that ends a day before the last moment of the year 9999, which is how some say
+    // "never". More digits than nanoseconds have are no moment more exact.
+    let local: DateTime = text.get(..text.len() - zone.len())?.parse().ok()?;
+    let exact = local.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0)) - offset(zone)?;
+    Some(Duration::try_from(exact).unwrap_or_default())
+}
+
+/// How far ahead of UTC the clocks of the zone `zone` are, as in `Z` and `-07:00`.
+fn offset(zone: &str) -> Option<SignedDuration> {
+    let Some((hours, minutes)) = zone.split_once(':') else { return Some(SignedDuration::ZERO) };
+    let west = hours.starts_with('-');
+    let (hours, minutes): (i64, i64) = (hours.get(1..)?.parse().ok()?, minutes.parse().ok()?);
+    if hours > 23 || minutes > 59 {
+        return None;
+    }
+    let ahead = SignedDuration::from_mins(hours * 60 + minutes);
+    Some(if west { -ahead } else { ahead })
 }
 
 /// Whether `text` has a digit wherever `form` has a zero, and is the same everywhere else.
@@ -51,7 +70,8 @@ mod tests {
         }
         assert_eq!(since_epoch("1970-01-01T00:00:00Z"), Some(Duration::ZERO));
         assert_eq!(since_epoch("1969-12-31T23:59:59Z"), Some(Duration::ZERO));
-        assert_eq!(since_epoch("9999-12-30T23:59:59Z"), Some(Duration::from_secs(253_402_214_399)));
+        assert_eq!(since_epoch("1969-12-31T23:59:59-01:00"), Some(Duration::from_secs(3_599)));
+        assert_eq!(since_epoch("9999-12-31T23:59:59Z"), Some(Duration::from_secs(253_402_300_799)));
     }
 
     #[test]
@@ -72,6 +92,8 @@ mod tests {
             "1985-13-12T23:20:50Z",
             "1985-02-30T23:20:50Z",
             "1985-04-12T25:20:50Z",
+            "1985-04-12T23:20:50+24:00",
+            "1985-04-12T23:20:50-01:60",
             "85-04-12T23:20:50Z",
             "+001985-04-12T23:20:50Z",
             "1985-04-12T23:20:50.123\u{e9}Z",

@@ -165,9 +165,10 @@ async fn strangers_cost_the_authors_host_a_bounded_number_of_reads_and_keep_no_g
     assert!(world.asked(COLLECTION) <= most, "{} of {most}", world.asked(COLLECTION));
     let names: Vec<_> = told.keys().map(String::as_str).collect();
     assert_eq!(names, ["FunctionNotPublic", "NotEnoughResources"], "{told:?}");
-    assert!(told["FunctionNotPublic"] >= 32, "{told:?}");
-    // What was known of the grantee is too old by now, and is read anew.
-    assert!(began.elapsed() > record_ttl);
+    // The first read of the 32 was the grantee's.
+    assert!(told["FunctionNotPublic"] >= 31, "{told:?}");
+    // What was known of the grantee is too old by then, and is read anew.
+    tokio::time::sleep(record_ttl).await;
     assert_eq!(decided(&world, &grantee, &uri).await, "ok");
     assert_eq!(world.asked(key.as_str()), 2);
 }
