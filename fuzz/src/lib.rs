@@ -18,8 +18,11 @@ pub use proofs::{car_bytes, car_edits};
 pub use records::{metadata, schema};
 pub use tokens::jwt;
 
+/// What is fuzzed: a function of bytes.
+pub type Target = fn(&[u8]);
+
 /// All targets by name.
-pub const TARGETS: [(&str, fn(&[u8])); 11] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("allowed_hosts", allowed_hosts),
     ("any_module", any_module),
     ("at_uri", at_uri),

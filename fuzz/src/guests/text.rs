@@ -41,7 +41,7 @@ pub(super) fn of(bytes: &[u8]) -> String {
         2 => "(memory.grow (local.get 0))".into(),
         _ => "(i32.const 1024)".into(),
     };
-    let start = if writer.next() % 8 == 0 {
+    let start = if writer.next().is_multiple_of(8) {
         "(func $s (drop (call $f0 (i32.const 1) (i32.const 2)))) (start $s)"
     } else {
         ""

@@ -153,8 +153,10 @@ fn closing_drops_what_is_queued() {
     assert_eq!(dropped.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
 }
 
+type Order = Box<dyn FnOnce() + Send>;
+
 /// Does what it is sent.
-struct Told(Mutex<mpsc::Receiver<Box<dyn FnOnce() + Send>>>);
+struct Told(Mutex<mpsc::Receiver<Order>>);
 
 impl Source for Told {
     fn take_in(&self) -> bool {
@@ -167,7 +169,7 @@ impl Source for Told {
 }
 
 /// An executor of which this many threads run something at once, and what tells it things.
-fn told(busy: usize) -> (Arc<Executor>, mpsc::Sender<Box<dyn FnOnce() + Send>>) {
+fn told(busy: usize) -> (Arc<Executor>, mpsc::Sender<Order>) {
     let executor = Arc::new(executor(busy + 1));
     let (tell, orders) = mpsc::channel();
     executor.listen_to(Arc::new(Told(Mutex::new(orders))));

@@ -201,7 +201,7 @@ impl<W: Clone, T> Roster<W, T> {
             let Some((index, _)) = idle.min_by_key(|(_, entry)| entry.idle_since) else { break };
             ended.push(self.entries.swap_remove(index).worker);
         }
-        let needs_room = |owner: &Owner| !self.has_worker(owner) && !(owner.public && self.may_be_shared());
+        let needs_room = |owner: &Owner| !(self.has_worker(owner) || owner.public && self.may_be_shared());
         let lacking = self.wanted(needs_room).saturating_sub(coming + ended.len());
         let leaving = self.entries.iter().filter(|entry| entry.leaving).count();
         for _ in leaving..lacking {

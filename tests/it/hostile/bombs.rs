@@ -208,7 +208,7 @@ pub(crate) async fn a_stream_of_bad_modules_of_one_author_is_bounded_and_remembe
     // What was judged once is not judged again.
     let compiles = arena.service.metric(COMPILES);
     for function in bad {
-        assert_eq!(arena.call(&function).await.error(), (400, "InvalidFunction"));
+        assert_eq!(arena.call(function).await.error(), (400, "InvalidFunction"));
     }
     assert_eq!(arena.service.metric(COMPILES), compiles);
 }

@@ -372,12 +372,13 @@ pub(crate) async fn what_changes_under_a_call_is_told_and_never_mixed(arena: &Ar
     let answer = other.post(pinned.to_string(), None).await;
     assert_eq!((answer.output(), &answer.body["functionCid"]), (&json!(7), &json!(second.cid.to_string())));
     // A blob that is not what the record names, or not there.
-    let flipped: fn() -> Response = || {
+    type Blob = fn() -> Response;
+    let flipped: Blob = || {
         let mut bytes = ECHO.to_vec();
         bytes[100] ^= 1;
         bytes.into_response()
     };
-    let blobs: [(fn() -> Response, (u16, &str)); 4] = [
+    let blobs: [(Blob, (u16, &str)); 4] = [
         (flipped, (502, "UnverifiedFunction")),
         (|| ECHO[..ECHO.len() - 1].into_response(), (502, "UnverifiedFunction")),
         (|| xrpc_error(400, "BlobNotFound"), (400, "InvalidFunction")),

@@ -122,7 +122,8 @@ async fn an_honest_worker_is_sent_the_module_once_and_believed() {
 async fn host_calls_are_done_here_and_answered_there() {
     let stage = Stage::set();
     let run = stage.run();
-    (stage.hears(), stage.hears());
+    stage.hears();
+    stage.hears();
     stage.say(&calls(0, 5));
     tokio::time::timeout(Duration::from_secs(5), async {
         while stage.link.state().runs.values().any(|run| run.call.is_some() || run.asked_nothing()) {
@@ -204,7 +205,8 @@ async fn an_answer_given_twice_counts_once_and_ends_the_worker() {
 async fn more_host_calls_than_a_run_may_make_end_the_worker() {
     let mut stage = Stage::set();
     let run = stage.run();
-    (stage.hears(), stage.hears());
+    stage.hears();
+    stage.hears();
     for call in 0..3 {
         stage.say(&calls(0, call));
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -237,7 +239,8 @@ async fn a_worker_that_holds_a_run_and_says_nothing_is_asked_and_then_ended() {
 async fn a_worker_that_says_that_it_is_alive_keeps_its_runs_and_one_that_holds_none_is_not_asked() {
     let stage = Stage::set();
     let run = stage.run();
-    (stage.hears(), stage.hears());
+    stage.hears();
+    stage.hears();
     rustix::io::ioctl_fionbio(&stage.worker, true).unwrap();
     // Longer than one that is silent would have.
     for _ in 0..2 * LOOKS {
@@ -269,7 +272,8 @@ async fn a_worker_that_says_that_it_is_alive_unasked_is_ended() {
 async fn a_run_that_was_given_up_is_canceled_and_returns_what_it_held_when_it_is_gone() {
     let stage = Stage::set();
     let run = stage.run();
-    (stage.hears(), stage.hears());
+    stage.hears();
+    stage.hears();
     drop(run);
     assert_eq!(stage.hears(), ToWorker::Cancel { run: 0 });
     assert_eq!(stage.link.state().runs.len(), 1);

@@ -111,7 +111,7 @@ pub(super) fn calls_not_refused(allowed: impl Fn(i64) -> bool) -> Vec<i64> {
     // On x86-64 the kernel lets these two past any filter; but from where the kernel itself did not put
     // them (`uretprobe`, `uprobe`) they do nothing but end the process.
     const PROBES: [i64; 2] = [335, 336];
-    let is_tried = |call: &i64| !allowed(*call) && !(cfg!(target_arch = "x86_64") && PROBES.contains(call));
+    let is_tried = |call: &i64| !(allowed(*call) || cfg!(target_arch = "x86_64") && PROBES.contains(call));
     let all = (0..600).chain(X32..X32 + 600).filter(is_tried);
     let refused = |call: &i64| {
         // SAFETY: all arguments are zero, which no call takes for the address of anything; and the
