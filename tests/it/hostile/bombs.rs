@@ -10,7 +10,7 @@ use crate::arena::*;
 use crate::modules::*;
 use crate::world::ECHO;
 
-const COMPILES: &str = "at_functions_compiles_total";
+pub(crate) const COMPILES: &str = "at_functions_compiles_total";
 const STORED: &str = "at_functions_artifacts_stored_total";
 const DISK: &str = "at_functions_artifact_disk_bytes";
 

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::arena::*;
+use crate::bomb::bomb;
+use crate::bombs::COMPILES;
 use crate::modules::*;
 use crate::service::signal;
 use crate::world::ECHO;
@@ -72,4 +74,40 @@ pub(crate) async fn a_worker_that_is_killed_costs_its_own_runs_a_503(arena: &Are
         }
     }
     arena.within("a whole pool", began.elapsed(), Duration::from_millis(200));
+}
+
+pub(crate) async fn a_module_that_takes_too_long_to_compile_costs_its_caller_a_refusal_in_time(
+    arena: &Arena,
+) {
+    let author = arena.stranger().await;
+    // Admission has nothing against it, and the compiler needs more processor time than it has.
+    let function = author.publish_record("bomb", &bomb(3_600), patient);
+    let compiles = arena.service.metric(COMPILES);
+    let began = Instant::now();
+    let call = author.run(&function.uri, json!({}));
+    tokio::pin!(call);
+    let (mut served, mut slowest) = (0, Duration::ZERO);
+    let answer = loop {
+        let asked = Instant::now();
+        tokio::select! {
+            answer = &mut call => break answer,
+            other = arena.call(arena.bystander()) => assert_eq!(other.status, 200, "{other:?}"),
+        }
+        served += 1;
+        slowest = slowest.max(asked.elapsed());
+    };
+    arena.within("the refusal", began.elapsed(), Duration::from_secs(9));
+    arena.within("another's call beside it", slowest, Duration::from_millis(500));
+    assert!(served > 0);
+    tells_nothing_of_the_host(&answer.body);
+    match answer.error() {
+        // Its processor time ran out, which is remembered.
+        (400, "InvalidFunction") => {
+            let again = author.run(&function.uri, json!({})).await;
+            assert_eq!(again.error(), (400, "InvalidFunction"), "{again:?}");
+            assert_eq!(arena.service.metric(COMPILES), compiles + 1);
+        }
+        // The time of the call did, on a machine that had others to serve.
+        error => assert_eq!(error, (503, "NotEnoughResources"), "{answer:?}"),
+    }
 }

@@ -17,6 +17,8 @@
 mod abi;
 mod arena;
 mod artifacts;
+#[path = "../bomb.rs"]
+mod bomb;
 mod bombs;
 mod components;
 mod cpu;
@@ -183,6 +185,7 @@ exam! {
         deaths {
             a_compiler_that_is_killed_costs_its_caller_a_503_and_the_next_compile_nothing: 31;
             a_worker_that_is_killed_costs_its_own_runs_a_503: 31;
+            a_module_that_takes_too_long_to_compile_costs_its_caller_a_refusal_in_time: 23;
         }
     }
 }

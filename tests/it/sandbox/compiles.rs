@@ -10,6 +10,7 @@ use ipld_core::cid::multihash::Multihash;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::bomb::bomb;
 
 /// Answers with its input.
 const ECHO: &str = "(i64.or (i64.shl (i64.extend_i32_u (local.get $pointer)) (i64.const 32)) (i64.extend_i32_u (local.get $length)))";
@@ -69,66 +70,6 @@ impl Stage {
     }
 }
 
-/// A module that the compiler needs some 2.5 ms of processor time for each function of.
-fn bomb(functions: usize) -> Bytes {
-    let line = |n: usize| {
-        let (a, b, c, d) = (n * 7 % 30, (n * 11 + 3) % 30, n * 5 % 30, n % 30);
-        format!(
-            "(local.set {d} (i64.add (i64.mul (local.get {a}) (local.get {b})) (i64.load (i32.wrap_i64 (local.get {c})))))"
-        )
-    };
-    let body: String = (0..200).map(line).collect();
-    let one = format!("(func (local {}) {body})", "i64 ".repeat(30));
-    let code = wat::parse_str(format!("(module (memory 1) {one})")).unwrap();
-    // What follows the header of the code section: its one body, with its length.
-    let function = wasm_code(&code);
-    let mut module = b"\0asm\x01\0\0\0".to_vec();
-    let types = b"\x03\x60\x01\x7f\x01\x7f\x60\x02\x7f\x7f\x01\x7e\x60\0\0";
-    section(&mut module, 1, types);
-    section(&mut module, 3, &[&leb(functions + 2)[..], &[0, 1], &vec![2; functions]].concat());
-    section(&mut module, 5, &[1, 0, 1]);
-    section(&mut module, 7, b"\x03\x06memory\x02\0\x05alloc\0\0\x03run\0\x01");
-    let own: &[u8] = &[5, 0, 0x41, 0x80, 0x08, 0x0b, 4, 0, 0x42, 0, 0x0b];
-    section(&mut module, 10, &[&leb(functions + 2)[..], own, &function.repeat(functions)].concat());
-    module.into()
-}
-
-/// The bodies of a module whose last section is its code.
-fn wasm_code(module: &[u8]) -> Vec<u8> {
-    let mut at = 8;
-    loop {
-        let (length, of_length) = read_leb(&module[at + 1..]);
-        let content = at + 1 + of_length;
-        if module[at] == 10 {
-            // After the number of functions, which is one.
-            return module[content + 1..content + length].to_vec();
-        }
-        at = content + length;
-    }
-}
-
-fn section(module: &mut Vec<u8>, number: u8, content: &[u8]) {
-    module.push(number);
-    module.extend(leb(content.len()));
-    module.extend(content);
-}
-
-fn leb(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while number > 0x7f {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-    bytes
-}
-
-fn read_leb(bytes: &[u8]) -> (usize, usize) {
-    let length = bytes.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
-    let number = bytes[..length].iter().rev().fold(0, |number, byte| number << 7 | usize::from(byte & 0x7f));
-    (number, length)
-}
-
 fn echo() -> Bytes {
     wat::parse_str(module(ECHO)).unwrap().into()
 }
@@ -136,7 +77,7 @@ fn echo() -> Bytes {
 #[test]
 fn a_module_that_takes_too_much_processor_time_is_refused_and_that_is_remembered() {
     let stage = Stage::set(CompileLimits { cpu_seconds: 1, wall: LONG, ..Default::default() });
-    let code = bomb(1_500);
+    let code: Bytes = bomb(1_500).into();
     for _ in 0..2 {
         let refused = stage.prepare("a", 1, &code).unwrap_err();
         assert!(matches!(refused, PrepareError::Refused(Refusal::TooSlow)), "{refused:?}");
@@ -150,7 +91,7 @@ fn a_module_that_takes_too_much_processor_time_is_refused_and_that_is_remembered
 fn a_compile_that_is_out_of_time_is_ended_and_not_held_against_its_module() {
     let stage =
         Stage::set(CompileLimits { wall: Duration::from_millis(300), cpu_seconds: 60, ..Default::default() });
-    let code = bomb(3_000);
+    let code: Bytes = bomb(3_000).into();
     for _ in 0..2 {
         let lost = stage.prepare("a", 1, &code).unwrap_err();
         assert!(matches!(lost, PrepareError::Lost { .. }), "{lost:?}");
@@ -183,7 +124,7 @@ fn a_compile_that_runs_out_of_memory_is_not_held_against_its_module() {
 #[test]
 fn a_compiler_that_is_killed_costs_its_own_callers_one_answer() {
     let stage = Stage::set(unhurried());
-    let code = bomb(400);
+    let code: Bytes = bomb(400).into();
     let asked = stage.asks("a", 1, &code);
     let compilers = stage.compilers_are(1);
     let killed = std::process::Command::new("kill").args(["-KILL", &compilers[0].to_string()]).status();
@@ -196,7 +137,7 @@ fn a_compiler_that_is_killed_costs_its_own_callers_one_answer() {
 #[test]
 fn a_compile_goes_on_when_nobody_waits_any_more() {
     let stage = Stage::set(unhurried());
-    let code = bomb(200);
+    let code: Bytes = bomb(200).into();
     let given_up = stage.asks("a", 1, &code);
     stage.compilers_are(1);
     given_up.abort();
@@ -210,7 +151,7 @@ fn compile_bombs_cost_nobody_else_anything() {
     // As much as a module may need, and far more than it is given.
     let stage = Stage::set(unhurried());
     let warm = stage.prepare("b", 100, &echo()).unwrap().0;
-    let code = bomb(3_000);
+    let code: Bytes = bomb(3_000).into();
     let mut bombs = vec![stage.asks("a", 0, &code)];
     let bombed = stage.compilers_are(1);
     bombs.extend((1..4).map(|number| stage.asks("a", number, &code)));
