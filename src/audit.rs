@@ -20,6 +20,8 @@ pub struct CallRecord {
     pub cid: Option<Cid>,
     /// The guest's outcome, or the name of the error that the caller got.
     pub decided: &'static str,
+    /// The rule that decided who may do what, where one did: as `policy::Rule` writes it.
+    pub rule: Option<String>,
     /// What the guest used.
     pub cpu: Option<Duration>,
 }
@@ -33,6 +35,7 @@ pub fn write(call: &CallRecord, request: &str, took: Duration) {
         caller = call.caller.as_ref().map(Did::as_str),
         function = call.function.as_deref(),
         cid = call.cid.map(|cid| cid.to_string()),
+        rule = call.rule.as_deref(),
         cpu_us = call.cpu.map(|cpu| cpu.as_micros() as u64),
         took_us = took.as_micros() as u64,
     );

@@ -75,6 +75,9 @@ pub struct Settings {
     /// What functions whose record has no allowedHosts may read: any public repo, or nothing [default: any]
     #[arg(long, env = "AT_FUNCTIONS_UNDECLARED_READS", value_name = "RULE")]
     pub undeclared_reads: Option<UndeclaredReads>,
+    /// TOML file of rules on callers, authors and functions, read again when it changes and at SIGHUP
+    #[arg(long, env = "AT_FUNCTIONS_POLICY", value_name = "FILE")]
+    pub policy: Option<PathBuf>,
     /// Allow private addresses and plain http for outgoing requests: for development and tests only
     #[arg(long, env = "AT_FUNCTIONS_ALLOW_PRIVATE_NETWORK", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub allow_private_network: Option<bool>,
@@ -177,6 +180,8 @@ pub struct Config {
     pub anonymous: Anonymous,
     /// The rule for functions that declare no reads.
     pub undeclared_reads: UndeclaredReads,
+    /// The file of the operator's rules, if there is one.
+    pub policy: Option<PathBuf>,
     /// Whether outgoing requests may reach private addresses and use plain http.
     pub allow_private_network: bool,
     /// Where guests run.
@@ -275,6 +280,7 @@ impl Config {
             service_id,
             anonymous: settings.anonymous.unwrap_or_default(),
             undeclared_reads: settings.undeclared_reads.unwrap_or_default(),
+            policy: settings.policy,
             allow_private_network: settings.allow_private_network.unwrap_or(false),
             isolation: settings.isolation.unwrap_or_default(),
             max_workers,
@@ -306,7 +312,7 @@ impl Settings {
         }
         first_given! {
             hostname listen admin_listen data_dir plc_url handle_resolver service_id anonymous
-            undeclared_reads allow_private_network isolation max_workers guest_threads memory_budget artifact_cache
+            undeclared_reads policy allow_private_network isolation max_workers guest_threads memory_budget artifact_cache
             max_memory_mb max_duration_ms max_payload_mb log_format log
         }
     }

@@ -6,8 +6,9 @@
 //! client → PDS → POST /xrpc/at.functions.run
 //!    server      body cap, XRPC envelope, request id
 //!    auth        service JWT → caller DID
-//!    policy      whether calls without a token are let in
-//!    registry    at-uri → author DID → PDS → record proof → metadata → wasm blob
+//!    policy      the operator's rules on callers, with or without a token
+//!    registry    at-uri → author DID; policy: the operator's rules on authors and functions
+//!    registry    author DID → PDS → record proof → metadata → wasm blob
 //!    policy      the record's `public`; registry: the author's grant, by proof
 //!    server      the input by the record's `inputSchema`
 //!    workers     admission of the module → compiled artifact, kept in memory and on disk

@@ -17,6 +17,8 @@ const CALLS: &str = "at_functions_calls_total";
 const CALL_SECONDS: &str = "at_functions_call_seconds";
 const HOST_CALLS: &str = "at_functions_host_calls_total";
 const READS: &str = "at_functions_reads_total";
+const POLICY_RELOADS: &str = "at_functions_policy_reloads_total";
+const POLICY_LOADED: &str = "at_functions_policy_loaded_timestamp_seconds";
 
 /// From a warm echo to the deadline of a call, in seconds.
 const CALL_BUCKETS: [f64; 13] =
@@ -47,6 +49,8 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     describe_histogram!(CALL_SECONDS, "Seconds from a call's head to its answer");
     describe_counter!(HOST_CALLS, "What guests asked their host for, by what it was and what came of it");
     describe_counter!(READS, "What was read for guests, by what it was and where it came from");
+    describe_counter!(POLICY_RELOADS, "Times that the policy file was read, by what came of it");
+    describe_gauge!(POLICY_LOADED, "When the rules in force were read from the policy file, as a Unix time");
     describe_gauge!("at_functions_runs", "Guests running now");
     describe_gauge!("at_functions_instances", "Instances of guests that have not been given back");
     describe_gauge!("at_functions_runs_waiting", "Runs waiting for a slot or for memory");
@@ -88,6 +92,48 @@ pub fn count_host_call(call: &'static str, answered: &'static str) {
 /// Counts one read for a guest. `what` and `from` are of closed sets.
 pub fn count_read(what: &'static str, from: &'static str) {
     counter!(READS, "what" => what, "from" => from).increment(1);
+}
+
+/// What came of reading the policy file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyReload {
+    /// Its rules are in force.
+    Loaded,
+    /// It is wrong.
+    Refused,
+    /// It could not be read.
+    Unreadable,
+}
+
+impl PolicyReload {
+    /// All there are.
+    pub const ALL: [PolicyReload; 3] =
+        [PolicyReload::Loaded, PolicyReload::Refused, PolicyReload::Unreadable];
+
+    /// Its name in the metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PolicyReload::Loaded => "loaded",
+            PolicyReload::Refused => "refused",
+            PolicyReload::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// Shows the policy file's figures from the start, at zero.
+pub fn announce_policy_reloads() {
+    for result in PolicyReload::ALL {
+        counter!(POLICY_RELOADS, "result" => result.as_str()).increment(0);
+    }
+    gauge!(POLICY_LOADED).set(0.0);
+}
+
+/// Counts one reading of the policy file at `unix_seconds`.
+pub fn record_policy(result: PolicyReload, unix_seconds: u64) {
+    counter!(POLICY_RELOADS, "result" => result.as_str()).increment(1);
+    if result == PolicyReload::Loaded {
+        gauge!(POLICY_LOADED).set(unix_seconds as f64);
+    }
 }
 
 /// Records the pool's state, when it is asked for.

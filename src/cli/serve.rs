@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::{Arc, Weak};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,7 +29,7 @@ Examples:
 Development, against PDSes on this machine:
   at-functions serve --hostname localhost:3000 --plc-url http://localhost:2582 --allow-private-network
 
-SIGTERM and Ctrl-C stop it: calls in flight are finished first.")]
+SIGTERM and Ctrl-C stop it: calls in flight are finished first. With --policy, SIGHUP reads that file again.")]
 pub(super) struct ServeArgs {
     /// TOML file of settings
     #[arg(long, env = "AT_FUNCTIONS_CONFIG", value_name = "FILE")]
@@ -63,6 +64,9 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let admin = Listener::bind("--admin-listen", config.admin_listen).await?;
     let sandbox = server::sandbox(&config).await?;
     let service = Service::start_with(&config, Clock::system(), sandbox)?;
+    if config.policy.is_some() {
+        reload_at_hangup(Arc::downgrade(&service))?;
+    }
     tracing::info!(
         service = format!("{}#{}", config.hostname.did(), config.service_id),
         listen = public.address().to_string(),
@@ -75,6 +79,18 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     server::serve(public, server::router(service), stop).await;
     admin.abort();
     tracing::info!("stopped");
+    Ok(())
+}
+
+/// Reads the policy file again at each SIGHUP.
+fn reload_at_hangup(service: Weak<Service>) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("listening for SIGHUP")?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            let Some(service) = service.upgrade() else { return };
+            service.reload_policy().await;
+        }
+    });
     Ok(())
 }
 

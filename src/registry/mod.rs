@@ -154,6 +154,11 @@ impl Registry {
     /// The function that `uri` names, as its author's repo had it within the record TTL.
     pub async fn function(&self, uri: &AtUri) -> Result<Arc<Function>, RegistryError> {
         let (author, rkey) = self.name(uri).await?;
+        self.function_named(author, rkey).await
+    }
+
+    /// The same, where its name is known already.
+    pub async fn function_named(&self, author: Did, rkey: RecordKey) -> Result<Arc<Function>, RegistryError> {
         let sources = Arc::clone(&self.sources);
         self.caches
             .function((author, rkey), move |(author, rkey)| function::fetch(sources, author, rkey))
@@ -192,8 +197,9 @@ impl Registry {
         Ok(bytes)
     }
 
-    /// Whose record `uri` names, and at which key.
-    async fn name(&self, uri: &AtUri) -> Result<(Did, RecordKey), RegistryError> {
+    /// Whose record `uri` names, and at which key: what is decided about a function by its name is decided
+    /// with this, before its author's PDS is asked for anything.
+    pub async fn name(&self, uri: &AtUri) -> Result<(Did, RecordKey), RegistryError> {
         match uri.collection.as_str() {
             FUNCTION_COLLECTION => {}
             WORKFLOW_COLLECTION => return Err(RegistryError::Workflow),

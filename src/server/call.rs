@@ -11,12 +11,13 @@ use crate::audit;
 use crate::auth::{Repeat, Ticket};
 use crate::door::RunDoor;
 use crate::lexicon::FUNCTION_COLLECTION;
-use crate::policy::{Access, Caller, Reads};
+use crate::policy::{Caller, Policy, Reads};
 use crate::registry::{Function, MAX_BLOB_BYTES};
 use crate::sandbox::{Context, Door, Job, Limits, LogLine, Logs, MAX_MODULE_BYTES, NoDoor, Outcome, Owner};
 use crate::telemetry;
 use crate::workers::Prepare;
 
+use super::admission::{self, Visitor};
 use super::deadline::Deadline;
 use super::envelope::RunRequest;
 use super::request_id::RequestId;
@@ -41,12 +42,12 @@ pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestI
     let record = &mut account.record;
     let (head, request_body) = request.into_parts();
     let result = match authenticate(service, &head.headers, deadline).await {
-        Ok((caller, ticket)) => {
-            record.caller = match &caller {
+        Ok((visitor, ticket)) => {
+            record.caller = match &visitor.caller {
                 Caller::Verified(did) => Some(did.did().clone()),
                 Caller::Anonymous => None,
             };
-            let result = attempt(service, &caller, &head, request_body, deadline, id, record).await;
+            let result = attempt(service, &visitor, &head, request_body, deadline, id, record).await;
             if let (Some(ticket), Err(error)) = (ticket, &result)
                 && error.gives_token_back()
             {
@@ -97,7 +98,8 @@ async fn authenticate(
     service: &Service,
     headers: &http::HeaderMap,
     deadline: Deadline,
-) -> Result<(Caller, Option<Ticket>), XrpcError> {
+) -> Result<(Visitor, Option<Ticket>), XrpcError> {
+    let policy = service.policies.current();
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let authorization = all.next();
     if all.next().is_some() {
@@ -108,8 +110,8 @@ async fn authenticate(
             "not a valid service JWT: send one Authorization header",
         ));
     }
-    if authorization.is_none() && service.policy.admits_anonymous() {
-        return Ok((Caller::Anonymous, None));
+    if authorization.is_none() && policy.admits_anonymous() {
+        return Ok((Visitor { caller: Caller::Anonymous, pds: None, policy }, None));
     }
     let verifying =
         service.verifier.verify(authorization.map(|value| value.as_bytes()), RUN, Repeat::SingleUse);
@@ -122,21 +124,24 @@ async fn authenticate(
             )
         })
         .await?;
-    Ok((Caller::Verified(verified.caller), Some(verified.ticket)))
+    let caller = Caller::Verified(verified.caller);
+    Ok((Visitor { caller, pds: verified.pds, policy }, Some(verified.ticket)))
 }
 
 /// What follows once the caller is known.
 async fn attempt(
     service: &Service,
-    caller: &Caller,
+    visitor: &Visitor,
     head: &http::request::Parts,
     mut request_body: Body,
     deadline: Deadline,
     id: &RequestId,
     record: &mut audit::CallRecord,
 ) -> Result<(Response, Outcome), XrpcError> {
+    let (caller, policy) = (&visitor.caller, &visitor.policy);
     let max_bytes = service.max_payload_bytes;
-    if let Err(error) = body::check_headers(&head.headers, max_bytes) {
+    let admitted = admission::caller(visitor, &service.hosting, deadline, record).await;
+    if let Err(error) = admitted.and_then(|()| body::check_headers(&head.headers, max_bytes)) {
         body::drain(&head.headers, request_body, deadline).await;
         return Err(error);
     }
@@ -151,22 +156,15 @@ async fn attempt(
     let request = RunRequest::parse(&bytes)?;
     record.function = Some(request.function.to_string());
 
-    let late = || {
-        XrpcError::new(
-            http::StatusCode::GATEWAY_TIMEOUT,
-            "RepoTimeout",
-            "the author's repo could not be read in time; try again",
-        )
-    };
-    let mut function = deadline.bound(service.registry.function(&request.function), late).await?;
+    let (author, rkey) = deadline.bound(service.registry.name(&request.function), late).await?;
+    admission::function(visitor, &author, &rkey, record)?;
+    let mut function = deadline.bound(service.registry.function_named(author, rkey), late).await?;
     if request.cid.is_some_and(|expected| expected != function.cid) {
         function = deadline.bound(service.registry.function_anew(&function), late).await?;
     }
     record.cid = Some(function.cid);
-    if let Access::IfGranted(subject) = service.policy.may_run(caller, &function)? {
-        let grant = deadline.bound(service.registry.grant(subject), late).await?;
-        service.policy.granted(grant, service.clock.since_epoch())?;
-    }
+    let now = service.clock.since_epoch();
+    admission::access(visitor, &service.registry, &function, deadline, now, record).await?;
     if let Some(expected) = request.cid.filter(|expected| *expected != function.cid) {
         return Err(changed(&expected, &function));
     }
@@ -197,9 +195,9 @@ async fn attempt(
         artifact,
         owner: Owner { name: owner, public: metadata.public },
         input,
-        limits: limits(service, &function),
+        limits: limits(policy, &function),
         context: Arc::new(context(caller, &function, id, service.clock.since_epoch())),
-        door: door(service, &function),
+        door: door(service, policy, &function),
     };
     let mut completion = service.workers.run(job, deadline.answer_by()).await?;
     record.cpu = Some(completion.usage.cpu);
@@ -212,6 +210,15 @@ async fn attempt(
     Ok((answer::respond(&completion, &function.cid, cache, with_logs, mismatch.as_deref()), outcome))
 }
 
+/// The author's repo took the time that there was for an answer.
+pub(super) fn late() -> XrpcError {
+    XrpcError::new(
+        http::StatusCode::GATEWAY_TIMEOUT,
+        "RepoTimeout",
+        "the author's repo could not be read in time; try again",
+    )
+}
+
 /// Writes what the function said into the service's own log, with what would not print escaped.
 fn tell_logs(logs: &Logs, id: &RequestId) {
     for LogLine { level, message } in &logs.lines {
@@ -220,24 +227,25 @@ fn tell_logs(logs: &Logs, id: &RequestId) {
 }
 
 /// The lower of the record's and the operator's limits.
-fn limits(service: &Service, function: &Function) -> Limits {
+fn limits(policy: &Policy, function: &Function) -> Limits {
     let metadata = &function.metadata;
+    let ceiling = policy.ceiling(&function.author, &function.rkey);
     Limits {
-        memory_bytes: u64::from(metadata.max_memory_mb.min(service.max_memory_mb)) * 1024 * 1024,
-        duration: Duration::from_millis(metadata.max_duration_ms.into()).min(service.max_duration),
-        output_bytes: service.max_payload_bytes,
+        memory_bytes: u64::from(metadata.max_memory_mb.min(ceiling.memory_mb)) * 1024 * 1024,
+        duration: Duration::from_millis(metadata.max_duration_ms.into()).min(ceiling.duration),
+        output_bytes: ceiling.output_bytes,
         host_calls: MAX_HOST_CALLS,
         host_bytes: MAX_HOST_BYTES,
     }
 }
 
 /// Where the function's host calls go, with what its record allows them to read.
-fn door(service: &Service, function: &Function) -> Arc<dyn Door> {
+fn door(service: &Service, policy: &Policy, function: &Function) -> Arc<dyn Door> {
     let metadata = &function.metadata;
     if !metadata.mode.has_host_calls() {
         return Arc::new(NoDoor);
     }
-    let reads = Reads::of(metadata.allowed_hosts.as_deref(), service.undeclared_reads);
+    let reads = Reads::of(metadata.allowed_hosts.as_deref(), policy.undeclared_reads());
     let (registry, author) = (service.registry.clone(), function.author.clone());
     Arc::new(RunDoor::new(registry, reads, author, tokio::runtime::Handle::current()))
 }

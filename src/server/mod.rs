@@ -6,6 +6,7 @@
 //! `run` reads like the way of a call; the other files are what it leans on.
 
 mod admin;
+mod admission;
 mod answer;
 mod body;
 mod call;

@@ -1,17 +1,16 @@
 //! The service: its parts, put together from the settings.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::Value;
 use url::Url;
 
 use crate::auth::{Verifier, VerifierConfig};
 use crate::clock::Clock;
-use crate::config::{Config, UndeclaredReads};
+use crate::config::Config;
 use crate::egress::{Egress, EgressConfig};
-use crate::identity::{Resolver, ResolverConfig, service_document, service_key};
-use crate::policy::Policy;
+use crate::identity::{Hosting, Resolver, ResolverConfig, service_document, service_key};
+use crate::policy::{Basis, Policies};
 use crate::registry::Registry;
 use crate::repo::RevFloor;
 use crate::sandbox::Sandbox;
@@ -26,13 +25,11 @@ pub struct Service {
     pub(super) checks: Checks,
     pub(super) clock: Clock,
     pub(super) did_document: Value,
-    pub(super) max_duration: Duration,
-    pub(super) max_memory_mb: u16,
+    pub(super) hosting: Hosting,
     pub(super) max_payload_bytes: usize,
-    pub(super) policy: Policy,
+    pub(super) policies: Arc<Policies>,
     pub(super) registry: Registry,
     pub(super) show_logs: bool,
-    pub(super) undeclared_reads: UndeclaredReads,
     pub(super) verifier: Verifier,
     pub(super) workers: Workers,
 }
@@ -43,13 +40,15 @@ impl Service {
         Service::start_with(config, clock, isolation::threads(config)?)
     }
 
-    /// Puts the service together: opens its data directory, makes or loads its key. Guests run in
-    /// `sandbox`. Nothing listens yet.
+    /// Puts the service together: reads the policy file, opens its data directory, makes or loads its key.
+    /// Guests run in `sandbox`. Nothing listens yet.
     pub fn start_with(
         config: &Config,
         clock: Clock,
         sandbox: Arc<dyn Sandbox>,
     ) -> Result<Arc<Service>, StartError> {
+        let policies = Policies::open(config.policy.as_deref(), Basis::of(config), clock.clone());
+        let policies = Arc::new(policies.map_err(StartError::of)?);
         let key = service_key::load_or_create(&config.data_dir).map_err(StartError::of)?;
         let revs = RevFloor::open(&config.data_dir.join("revs.redb")).map_err(StartError::of)?;
         // Two ways out, so that what authors' hosts do to the one (their queues, their wish to be left
@@ -80,6 +79,9 @@ impl Service {
             sandbox,
             artifact_store(config, clock.clone()),
         );
+        if config.policy.is_some() {
+            tokio::spawn(Policies::watch(Arc::downgrade(&policies)));
+        }
         Ok(Arc::new(Service {
             checks: Checks::new(),
             clock: clock.clone(),
@@ -89,10 +91,9 @@ impl Service {
                 &endpoint,
                 &key.public(),
             ),
-            max_duration: config.max_duration,
-            max_memory_mb: config.max_memory_mb,
+            hosting: Hosting::new(to_repos.clone(), clock.clone()),
             max_payload_bytes: config.max_payload_bytes,
-            policy: Policy::new(config.anonymous),
+            policies,
             registry: Registry::new(
                 resolver,
                 to_repos,
@@ -102,7 +103,6 @@ impl Service {
                 config.code_ttl,
             ),
             show_logs: config.show_logs,
-            undeclared_reads: config.undeclared_reads,
             verifier,
             workers,
         }))
@@ -119,6 +119,12 @@ fn artifact_store(config: &Config, clock: Clock) -> Option<Store> {
 }
 
 impl Service {
+    /// Reads the policy file now, as a look that finds it changed does a little later. Says whether it is in force.
+    pub async fn reload_policy(&self) -> bool {
+        let policies = Arc::clone(&self.policies);
+        tokio::task::spawn_blocking(move || policies.reload()).await.unwrap_or(false)
+    }
+
     /// The state of the pool that runs guests.
     pub fn worker_stats(&self) -> Stats {
         self.workers.stats()

@@ -20,6 +20,7 @@ mod lexicons;
 mod links;
 mod network;
 mod patience;
+mod policy;
 mod ports;
 mod probe;
 mod reads;

@@ -167,6 +167,11 @@ impl World {
         self.service.as_ref().unwrap().worker_stats()
     }
 
+    /// Has the service read its policy file, as SIGHUP does, and says whether it took it.
+    pub async fn reload_policy(&self) -> bool {
+        self.service.as_ref().unwrap().reload_policy().await
+    }
+
     /// The directory of the service's key and state.
     pub fn data_dir(&self) -> &Path {
         self.settings.data_dir.as_ref().unwrap()
@@ -197,6 +202,11 @@ impl World {
 
     /// The same, with the 24 letters of a `did:plc`.
     pub fn caller_named(&self, letters: &str, seed: u8) -> Caller {
+        self.caller_at(letters, seed, self.author.origin())
+    }
+
+    /// The same, whose DID document names this origin as their PDS.
+    pub fn caller_at(&self, letters: &str, seed: u8, pds: &str) -> Caller {
         let key = SigningKey::from_bytes(&[seed; 32]).unwrap();
         let did = Did::parse(&format!("did:plc:{letters}")).unwrap();
         let document = json!({
@@ -206,7 +216,7 @@ impl World {
                 "publicKeyMultibase": key.public().to_multikey(),
             }],
             "service": [{
-                "id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": self.author.origin(),
+                "id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": pds,
             }],
         });
         self.upstream.plc.lock().unwrap().insert(did.to_string(), document);

@@ -21,6 +21,7 @@ mod functions;
 mod ground;
 mod install;
 pub(crate) mod peer;
+mod policy;
 mod reads;
 mod service;
 pub(crate) mod xrpc;

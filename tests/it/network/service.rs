@@ -72,6 +72,13 @@ impl Service {
         let _ = self.process.wait();
     }
 
+    /// Sends it SIGHUP, at which it reads its policy file.
+    pub(crate) fn hang_up(&self) {
+        let pid = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let pid = pid.expect("a child has a process id");
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("a child can be signalled");
+    }
+
     /// Where it answers: `http://localhost:PORT`.
     pub(crate) fn url(&self) -> String {
         format!("http://localhost:{}", self.port)

@@ -73,16 +73,21 @@ async fn a_function_reads_what_its_record_allows_and_no_more() {
 
 #[tokio::test]
 async fn the_operator_may_close_what_functions_do_not_declare() {
-    let settings = Settings {
-        anonymous: Some(Anonymous::Public),
-        undeclared_reads: Some(UndeclaredReads::None),
-        ..Settings::default()
-    };
-    let world = World::start_with(settings).await;
-    let uri = put(&world.author, "a", &json!({ "$type": POST }), []);
-    let read = publish(&world, "host_read_record", None, 5000);
-    let answer = world.run(&read, json!({ "atUri": uri })).await;
-    assert!(answer.output()["error"].as_str().unwrap().contains(&format!("would need {uri}")), "{answer:?}");
+    let directory = tempfile::tempdir().unwrap();
+    let policy = directory.path().join("policy.toml");
+    std::fs::write(&policy, "undeclared_reads = \"none\"").unwrap();
+    let anonymous = Settings { anonymous: Some(Anonymous::Public), ..Settings::default() };
+    for settings in [
+        Settings { undeclared_reads: Some(UndeclaredReads::None), ..anonymous.clone() },
+        Settings { policy: Some(policy), ..anonymous },
+    ] {
+        let world = World::start_with(settings).await;
+        let uri = put(&world.author, "a", &json!({ "$type": POST }), []);
+        let read = publish(&world, "host_read_record", None, 5000);
+        let answer = world.run(&read, json!({ "atUri": uri })).await;
+        let told = answer.output()["error"].as_str().unwrap();
+        assert!(told.contains(&format!("would need {uri}")), "{answer:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,97 @@
+//! Callers by the PDS that their DID document names: a claim that blocks, and that allows only with the host's word.
+
+use axum::response::IntoResponse;
+use serde_json::json;
+
+use super::Governed;
+use crate::ports::closed_port;
+use crate::world::{ECHO, World, xrpc_error};
+
+/// Has the author's host, which is everybody's PDS here unless they say otherwise, answer for accounts.
+fn host_accounts(world: &World, active: impl Fn(&str) -> Option<bool> + Send + Sync + 'static) {
+    world.fail_with(move |path| {
+        let (_, did) = path.split_once("getRepoStatus?did=")?;
+        let did = did.replace("%3A", ":");
+        Some(match active(&did) {
+            Some(active) => {
+                ([("content-type", "application/json")], json!({ "did": did, "active": active }).to_string())
+                    .into_response()
+            }
+            None => xrpc_error(400, "RepoNotFound"),
+        })
+    });
+}
+
+#[tokio::test]
+async fn a_pds_lets_its_accounts_in_only_by_its_own_word() {
+    let governed = Governed::start("").await;
+    let world = &governed.world;
+    let echo = world.publish("echo", ECHO).uri.to_string();
+    let origin = world.author.origin().to_owned();
+    let entry = origin.replace("http://", "pds:");
+    governed.rule(&format!("callers.allow = [\"{entry}\"]")).await;
+    let [here, deactivated, liar] = [1, 2, 3].map(|seed| world.caller(seed));
+    let other_host = world.caller_at(&"x".repeat(24), 9, "https://pds.elsewhere.com");
+    let accounts = [(here.did.to_string(), true), (deactivated.did.to_string(), false)];
+    host_accounts(world, move |did| {
+        accounts.iter().find(|(known, _)| known == did).map(|(_, active)| *active)
+    });
+
+    for _ in 0..3 {
+        assert_eq!(governed.decided(Some(&here), &echo).await, "ok");
+        assert_eq!(governed.decided(Some(&deactivated), &echo).await, "CallerBlocked");
+        let answer = world.run_as(&liar, &echo, json!(1)).await;
+        assert_eq!(answer.error(), (403, "CallerBlocked"));
+        assert!(answer.message().contains("your PDS did not confirm"), "{answer:?}");
+        let answer = world.run_as(&other_host, &echo, json!(1)).await;
+        assert_eq!(answer.error(), (403, "CallerBlocked"));
+        assert!(!answer.message().contains("confirm"), "{answer:?}");
+    }
+    // Each is asked about once; who claims to be elsewhere is not asked about at all.
+    assert_eq!(world.asked("getRepoStatus"), 3);
+    // A block needs nobody's word.
+    governed.rule(&format!("callers.allow = [\"{entry}\"]\ncallers.block = [\"{entry}\"]")).await;
+    assert_eq!(governed.decided(Some(&here), &echo).await, "CallerBlocked");
+    assert_eq!(world.asked("getRepoStatus"), 3);
+}
+
+#[tokio::test]
+async fn a_pds_that_cannot_be_asked_lets_nobody_in() {
+    let governed = Governed::start("").await;
+    let world = &governed.world;
+    let echo = world.publish("echo", ECHO).uri.to_string();
+    let gone = format!("localhost:{}", closed_port());
+    governed
+        .rule(&format!("callers.allow = [\"pds:{gone}\", \"pds:{}\"]", &world.author.origin()[7..]))
+        .await;
+    let at_closed_port = world.caller_at(&"x".repeat(24), 1, &format!("http://{gone}"));
+    assert_eq!(governed.decided(Some(&at_closed_port), &echo).await, "CallerBlocked");
+    world.fail_with(|path| path.contains("getRepoStatus").then(|| xrpc_error(500, "InternalServerError")));
+    assert_eq!(governed.decided(Some(&world.caller(2)), &echo).await, "CallerBlocked");
+    // Another host's word is not this host's.
+    let away = [("location", "https://pds.elsewhere.com/xrpc/com.atproto.sync.getRepoStatus")];
+    world.fail_with(move |path| {
+        path.contains("getRepoStatus").then(|| (http::StatusCode::FOUND, away).into_response())
+    });
+    assert_eq!(governed.decided(Some(&world.caller(3)), &echo).await, "CallerBlocked");
+    assert_eq!(world.asked("getRepoStatus"), 2);
+}
+
+#[tokio::test]
+async fn strangers_make_the_service_ask_a_host_a_bounded_number_of_times() {
+    let governed = Governed::start("").await;
+    let world = &governed.world;
+    let echo = world.publish("echo", ECHO).uri.to_string();
+    governed.rule(&format!("callers.allow = [\"pds:{}\"]", &world.author.origin()[7..])).await;
+    host_accounts(world, |_| None);
+    let began = std::time::Instant::now();
+    for seed in 0..80_u8 {
+        let letters = [b'a' + seed / 20, b'a' + seed % 20].map(char::from).iter().collect::<String>();
+        let stranger = world.caller_at(&letters.repeat(12), seed + 1, world.author.origin());
+        assert_eq!(governed.decided(Some(&stranger), &echo).await, "CallerBlocked");
+    }
+    // 50 at once, and one more each second.
+    let most = 50 + 1 + began.elapsed().as_secs() as usize;
+    let asked = world.asked("getRepoStatus");
+    assert!((50..=most).contains(&asked), "{asked}, not 50 to {most}");
+}
