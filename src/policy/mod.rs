@@ -4,8 +4,10 @@
 //! Never: widen what the record's author allowed.
 //!
 //! The checks stand in the order in which they are made: who calls, before anything is fetched for
-//! them; then what is called, once its record is proved; then, at each host call, what it reads (`reads`).
+//! them; then what is called, once its record is proved; then, at each host call, what it reads (`reads`). How
+//! often, and how many at once, is `limits`.
 
+pub mod limits;
 mod reads;
 
 use std::time::Duration;
