@@ -21,7 +21,7 @@ use super::deadline::Deadline;
 use super::envelope::RunRequest;
 use super::request_id::RequestId;
 use super::service::Service;
-use super::{XrpcError, answer, body};
+use super::{XrpcError, answer, body, limited};
 
 /// The method's name, which tokens are bound to.
 pub(super) const RUN: &str = "at.functions.run";
@@ -39,6 +39,7 @@ pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestI
     let deadline = Deadline::start();
     let mut account = Account::open(id, deadline);
     let record = &mut account.record;
+    let mut quota = None;
     let (head, request_body) = request.into_parts();
     let result = match authenticate(service, &head.headers, deadline).await {
         Ok((caller, ticket)) => {
@@ -46,7 +47,16 @@ pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestI
                 Caller::Verified(did) => Some(did.did().clone()),
                 Caller::Anonymous => None,
             };
-            let result = attempt(service, &caller, &head, request_body, deadline, id, record).await;
+            let result = match service.gates.admit(&caller, None, &head) {
+                Ok(admitted) => {
+                    quota = admitted.quota;
+                    attempt(service, &caller, &head, request_body, deadline, id, record).await
+                }
+                Err(error) => {
+                    body::drain(&head.headers, request_body, deadline).await;
+                    Err(error)
+                }
+            };
             if let (Some(ticket), Err(error)) = (ticket, &result)
                 && error.gives_token_back()
             {
@@ -64,10 +74,15 @@ pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestI
         Err(error) => error.name,
     };
     drop(account);
-    match result {
-        Ok((response, _)) => response,
-        Err(error) => error.into_response_for(id),
-    }
+    let (mut response, quota) = match result {
+        Ok((response, _)) => (response, quota),
+        Err(error) => {
+            let quota = error.quota.or(quota);
+            (error.into_response_for(id), quota)
+        }
+    };
+    limited::tell(&mut response, quota, service.clock.since_epoch());
+    response
 }
 
 /// What is put on record of a call when it is over, also when its caller goes away before that.
@@ -167,6 +182,7 @@ async fn attempt(
         let grant = deadline.bound(service.registry.grant(subject), late).await?;
         service.policy.granted(grant, service.clock.since_epoch())?;
     }
+    let _admitted = service.gates.admit_to(&function)?;
     if let Some(expected) = request.cid.filter(|expected| *expected != function.cid) {
         return Err(changed(&expected, &function));
     }
@@ -201,7 +217,8 @@ async fn attempt(
         context: Arc::new(context(caller, &function, id, service.clock.since_epoch())),
         door: door(service, &function),
     };
-    let mut completion = service.workers.run(job, deadline.answer_by()).await?;
+    let party = service.gates.party(caller, head);
+    let mut completion = service.workers.run(job, &party, deadline.answer_by()).await?;
     record.cpu = Some(completion.usage.cpu);
     tell_logs(&completion.logs, id);
     let mismatch = service.checks.output(&function, &mut completion, deadline).await?;

@@ -19,6 +19,7 @@ use crate::workers::{Stats, Store, StoreConfig, Workers, WorkersConfig};
 
 use super::isolation;
 use super::issuers::ResolvedIssuers;
+use super::limited::Gates;
 use super::schemas::Checks;
 
 /// Everything that a call passes through.
@@ -26,6 +27,7 @@ pub struct Service {
     pub(super) checks: Checks,
     pub(super) clock: Clock,
     pub(super) did_document: Value,
+    pub(super) gates: Gates,
     pub(super) max_duration: Duration,
     pub(super) max_memory_mb: u16,
     pub(super) max_payload_bytes: usize,
@@ -89,6 +91,7 @@ impl Service {
                 &endpoint,
                 &key.public(),
             ),
+            gates: Gates::new(config),
             max_duration: config.max_duration,
             max_memory_mb: config.max_memory_mb,
             max_payload_bytes: config.max_payload_bytes,

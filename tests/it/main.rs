@@ -21,6 +21,7 @@ mod network;
 mod patience;
 mod ports;
 mod probe;
+mod rates;
 mod reads;
 mod registry;
 mod sandbox;
