@@ -17,6 +17,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::identity::{Hostname, ServiceId};
+use crate::policy::limits::{Limit, Rates, TrustedProxies};
 
 /// What the settings' environment variables start with.
 pub const VARIABLE_PREFIX: &str = "AT_FUNCTIONS_";
@@ -106,6 +107,24 @@ pub struct Settings {
     /// Largest request body and output, in MiB, 1 to 10 [default: 1]
     #[arg(long, env = "AT_FUNCTIONS_MAX_PAYLOAD_MB", value_name = "MIB")]
     pub max_payload_mb: Option<u8>,
+    /// What one caller may ask for: how often, how many in a row, how many at once; or none [default: 100/s burst 500 at-once 64]
+    #[arg(long, env = "AT_FUNCTIONS_CALLER_LIMIT", value_name = "LIMIT")]
+    pub caller_limit: Option<Limit>,
+    /// The same for all callers of one PDS that confirms them, and for all others together [default: 1000/s burst 5000 at-once 512]
+    #[arg(long, env = "AT_FUNCTIONS_HOST_LIMIT", value_name = "LIMIT")]
+    pub host_limit: Option<Limit>,
+    /// The same for one address without a token [default: 20/s burst 100 at-once 16]
+    #[arg(long, env = "AT_FUNCTIONS_ADDRESS_LIMIT", value_name = "LIMIT")]
+    pub address_limit: Option<Limit>,
+    /// The same for the functions of one author [default: 1000/s burst 5000 at-once 512]
+    #[arg(long, env = "AT_FUNCTIONS_AUTHOR_LIMIT", value_name = "LIMIT")]
+    pub author_limit: Option<Limit>,
+    /// The same for one function [default: 1000/s burst 5000 at-once 512]
+    #[arg(long, env = "AT_FUNCTIONS_FUNCTION_LIMIT", value_name = "LIMIT")]
+    pub function_limit: Option<Limit>,
+    /// Networks of the fronts whose X-Forwarded-For tells who calls without a token, with commas [default: none]
+    #[arg(long, env = "AT_FUNCTIONS_TRUSTED_PROXIES", value_name = "NETWORKS")]
+    pub trusted_proxies: Option<TrustedProxies>,
     /// How log lines are written [default: text]
     #[arg(long, env = "AT_FUNCTIONS_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
@@ -200,6 +219,10 @@ pub struct Config {
     pub max_duration: Duration,
     /// The largest request body and output.
     pub max_payload_bytes: usize,
+    /// How often, and how many at once.
+    pub rates: Rates,
+    /// The fronts that are believed who asked them.
+    pub trusted_proxies: TrustedProxies,
     /// How long a proved record is believed to be the newest. Not a setting: the network's caches are
     /// built on 30 s; only `dev`, whose author is on the same machine, looks sooner.
     pub record_ttl: Duration,
@@ -262,6 +285,7 @@ impl Config {
         in_range("--max-duration-ms", max_duration_ms.into(), 1, 5000)?;
         in_range("--memory-budget", memory_budget_mb, max_memory_mb.into(), 1024 * 1024)?;
         in_range("--artifact-cache", artifact_cache_mb, 0, 1024 * 1024)?;
+        let rates = Rates::default();
         let plc_url = match settings.plc_url {
             Some(url) => base_url("--plc-url", url)?,
             // A constant that parses.
@@ -290,6 +314,14 @@ impl Config {
             max_memory_mb,
             max_duration: Duration::from_millis(max_duration_ms.into()),
             max_payload_bytes: (max_payload_mb * MIB) as usize,
+            rates: Rates {
+                caller: settings.caller_limit.unwrap_or(rates.caller),
+                host: settings.host_limit.unwrap_or(rates.host),
+                address: settings.address_limit.unwrap_or(rates.address),
+                author: settings.author_limit.unwrap_or(rates.author),
+                function: settings.function_limit.unwrap_or(rates.function),
+            },
+            trusted_proxies: settings.trusted_proxies.unwrap_or_default(),
             record_ttl: RECORD_TTL,
             code_ttl: CODE_TTL,
             show_logs: false,
@@ -313,7 +345,8 @@ impl Settings {
         first_given! {
             hostname listen admin_listen data_dir plc_url handle_resolver service_id anonymous
             undeclared_reads policy allow_private_network isolation max_workers guest_threads memory_budget artifact_cache
-            max_memory_mb max_duration_ms max_payload_mb log_format log
+            max_memory_mb max_duration_ms max_payload_mb caller_limit host_limit address_limit
+            author_limit function_limit trusted_proxies log_format log
         }
     }
 

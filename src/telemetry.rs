@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
+use crate::policy::limits::Kind;
 use crate::workers::{Flaw, Stats};
 
 const CALLS: &str = "at_functions_calls_total";
@@ -19,6 +20,12 @@ const HOST_CALLS: &str = "at_functions_host_calls_total";
 const READS: &str = "at_functions_reads_total";
 const POLICY_RELOADS: &str = "at_functions_policy_reloads_total";
 const POLICY_LOADED: &str = "at_functions_policy_loaded_timestamp_seconds";
+const LIMITED: &str = "at_functions_limited_total";
+const RUNS_REFUSED: &str = "at_functions_runs_refused_total";
+const RUN_WAIT_SECONDS: &str = "at_functions_run_wait_seconds";
+
+/// Why a run is not let into the queue, or does not come out of it in time.
+const NOT_RUN: [&str; 4] = ["deadline", "full", "late", "share"];
 
 /// From a warm echo to the deadline of a call, in seconds.
 const CALL_BUCKETS: [f64; 13] =
@@ -44,6 +51,7 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), String> {
 pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full(CALL_SECONDS.into()), &CALL_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(RUN_WAIT_SECONDS.into()), &CALL_BUCKETS)?
         .install_recorder()?;
     describe_counter!(CALLS, "Calls of at.functions.run, by outcome of the run or name of the error");
     describe_histogram!(CALL_SECONDS, "Seconds from a call's head to its answer");
@@ -51,6 +59,10 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(READS, "What was read for guests, by what it was and where it came from");
     describe_counter!(POLICY_RELOADS, "Times that the policy file was read, by what came of it");
     describe_gauge!(POLICY_LOADED, "When the rules in force were read from the policy file, as a Unix time");
+    describe_counter!(LIMITED, "Calls refused by a limit, by which, and by how often or how many at once");
+    describe_counter!(RUNS_REFUSED, "Runs refused by the queue, by why");
+    describe_histogram!(RUN_WAIT_SECONDS, "Seconds that runs waited in the queue");
+    begin_overload_at_zero();
     describe_gauge!("at_functions_runs", "Guests running now");
     describe_gauge!("at_functions_instances", "Instances of guests that have not been given back");
     describe_gauge!("at_functions_runs_waiting", "Runs waiting for a slot or for memory");
@@ -136,6 +148,37 @@ pub fn record_policy(result: PolicyReload, unix_seconds: u64) {
     }
 }
 
+/// Counts one call that a limit refused: by how many were under way, or by how often they came.
+pub fn count_limited(limit: Kind, at_once: bool) {
+    limited(limit, at_once).increment(1);
+}
+
+fn limited(limit: Kind, at_once: bool) -> metrics::Counter {
+    counter!(LIMITED, "limit" => limit.as_str(), "by" => if at_once { "atOnce" } else { "rate" })
+}
+
+/// Counts one run that the queue refused. `why` is of [`NOT_RUN`].
+pub fn count_run_refused(why: &'static str) {
+    counter!(RUNS_REFUSED, "why" => why).increment(1);
+}
+
+/// Records how long a run waited in the queue.
+pub fn observe_run_wait(wait: Duration) {
+    histogram!(RUN_WAIT_SECONDS).record(wait.as_secs_f64());
+}
+
+/// Has every figure of limits and the queue there from the start.
+fn begin_overload_at_zero() {
+    for kind in Kind::ALL {
+        for at_once in [false, true] {
+            limited(kind, at_once).absolute(0);
+        }
+    }
+    for why in NOT_RUN {
+        counter!(RUNS_REFUSED, "why" => why).absolute(0);
+    }
+}
+
 /// Records the pool's state, when it is asked for.
 pub fn record_workers(stats: &Stats) {
     gauge!("at_functions_runs").set(stats.runs as f64);
@@ -182,6 +225,34 @@ mod tests {
             "at_functions_artifacts_discarded_total{reason=\"unauthentic\"} 2",
             "at_functions_artifacts_discarded_total{reason=\"owner\"} 0",
             "at_functions_artifact_disk_bytes 8192",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn what_limits_and_the_queue_refused_is_there_from_the_start_and_counted() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            begin_overload_at_zero();
+            count_limited(Kind::Caller, false);
+            count_limited(Kind::Function, true);
+            count_run_refused("share");
+            observe_run_wait(Duration::from_millis(3));
+        });
+        let text = recorder.handle().render();
+        for line in [
+            "at_functions_limited_total{limit=\"caller\",by=\"rate\"} 1",
+            "at_functions_limited_total{limit=\"caller\",by=\"atOnce\"} 0",
+            "at_functions_limited_total{limit=\"function\",by=\"atOnce\"} 1",
+            "at_functions_limited_total{limit=\"address\",by=\"rate\"} 0",
+            "at_functions_limited_total{limit=\"author\",by=\"rate\"} 0",
+            "at_functions_limited_total{limit=\"host\",by=\"rate\"} 0",
+            "at_functions_runs_refused_total{why=\"share\"} 1",
+            "at_functions_runs_refused_total{why=\"deadline\"} 0",
+            "at_functions_runs_refused_total{why=\"full\"} 0",
+            "at_functions_runs_refused_total{why=\"late\"} 0",
+            &format!("{RUN_WAIT_SECONDS}_count 1"),
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
         }

@@ -23,6 +23,9 @@ pub(crate) const CONNECTIONS: usize = 16;
 /// Callers in turn: one alone would use up its share of the memory of used tokens.
 const CALLERS: usize = 8;
 
+/// A limit above what any machine does.
+const UNREACHED: &str = "1000000/s burst 1000000 at-once 1000000";
+
 /// The service, the embedded author, and callers.
 pub(crate) struct Stage {
     pub(crate) author: Arc<Author>,
@@ -48,6 +51,11 @@ impl Stage {
             plc_url: Some(author.origin().parse()?),
             allow_private_network: Some(true),
             isolation: Some(isolation),
+            // Counted, and out of reach.
+            caller_limit: Some(UNREACHED.parse()?),
+            host_limit: Some(UNREACHED.parse()?),
+            author_limit: Some(UNREACHED.parse()?),
+            function_limit: Some(UNREACHED.parse()?),
             ..Settings::default()
         })?;
         let service = Service::start_with(&config, clock.clone(), server::sandbox(&config).await?)?;

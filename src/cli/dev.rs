@@ -11,6 +11,7 @@ use url::Url;
 use crate::clock::Clock;
 use crate::config::{Anonymous, Config, Isolation, Settings};
 use crate::dev::{Author, Module, Modules, Published, host_router};
+use crate::policy::limits::Limit;
 use crate::server::{self, Admin, Listener, Service};
 use crate::telemetry;
 
@@ -117,6 +118,12 @@ fn config(public: &Listener, author: &Author, args: &DevArgs, data_dir: PathBuf)
         handle_resolver: Some(origin),
         anonymous: Some(Anonymous::Public),
         allow_private_network: Some(true),
+        // The one who calls may try as hard as they like what their functions take.
+        address_limit: Some(Limit::NONE),
+        caller_limit: Some(Limit::NONE),
+        host_limit: Some(Limit::NONE),
+        author_limit: Some(Limit::NONE),
+        function_limit: Some(Limit::NONE),
         // There is no next start that it would be kept for.
         artifact_cache: Some(0),
         isolation: Some(args.isolation),

@@ -142,6 +142,19 @@ impl Hosting {
         let word = self.0.known.get_with(claim.clone(), self.0.ask(&host, &claim)).await;
         (word == Word::Confirmed).then_some(host)
     }
+
+    /// The same, as far as it is known by now. What is not is asked meanwhile, for the next time.
+    pub async fn known(&self, did: &Did, pds: &Url) -> Option<PdsHost> {
+        let claim = (did.clone(), pds.clone());
+        match self.0.known.get(&claim).await {
+            Some(word) => (word == Word::Confirmed).then(|| PdsHost::of(pds)).flatten(),
+            None => {
+                let hosting = self.clone();
+                tokio::spawn(async move { hosting.confirmed(&claim.0, &claim.1).await });
+                None
+            }
+        }
+    }
 }
 
 impl Parts {

@@ -5,7 +5,8 @@
 //!
 //! The checks stand in the order in which they are made: who calls (`callers`), before anything is fetched for
 //! them; what is called, by its name (`functions`), before its author's PDS is asked anything; then, once its
-//! record is proved, what that says; at last, at each host call, what it reads (`reads`).
+//! record is proved, what that says; at last, at each host call, what it reads (`reads`). How often, and how many
+//! at once, is `limits`.
 //!
 //! What the operator wrote is read by `file`, checked whole, and put in force by `live`.
 
@@ -15,6 +16,7 @@ mod dids;
 mod file;
 mod functions;
 mod hosts;
+pub mod limits;
 mod live;
 mod reads;
 #[cfg(test)]

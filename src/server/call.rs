@@ -11,6 +11,7 @@ use crate::audit;
 use crate::auth::{Repeat, Ticket};
 use crate::door::RunDoor;
 use crate::lexicon::FUNCTION_COLLECTION;
+use crate::policy::limits::Admitted;
 use crate::policy::{Caller, Policy, Reads};
 use crate::registry::{Function, MAX_BLOB_BYTES};
 use crate::sandbox::{Context, Door, Job, Limits, LogLine, Logs, MAX_MODULE_BYTES, NoDoor, Outcome, Owner};
@@ -22,7 +23,7 @@ use super::deadline::Deadline;
 use super::envelope::RunRequest;
 use super::request_id::RequestId;
 use super::service::Service;
-use super::{XrpcError, answer, body};
+use super::{XrpcError, answer, body, limited};
 
 /// The method's name, which tokens are bound to.
 pub(super) const RUN: &str = "at.functions.run";
@@ -40,6 +41,7 @@ pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestI
     let deadline = Deadline::start();
     let mut account = Account::open(id, deadline);
     let record = &mut account.record;
+    let mut quota = None;
     let (head, request_body) = request.into_parts();
     let result = match authenticate(service, &head.headers, deadline).await {
         Ok((visitor, ticket)) => {
@@ -47,7 +49,16 @@ pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestI
                 Caller::Verified(did) => Some(did.did().clone()),
                 Caller::Anonymous => None,
             };
-            let result = attempt(service, &visitor, &head, request_body, deadline, id, record).await;
+            let result = match enter(service, &visitor, &head, deadline, record).await {
+                Ok(admitted) => {
+                    quota = admitted.quota;
+                    attempt(service, &visitor, &head, request_body, deadline, id, record).await
+                }
+                Err(error) => {
+                    body::drain(&head.headers, request_body, deadline).await;
+                    Err(error)
+                }
+            };
             if let (Some(ticket), Err(error)) = (ticket, &result)
                 && error.gives_token_back()
             {
@@ -65,10 +76,15 @@ pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestI
         Err(error) => error.name,
     };
     drop(account);
-    match result {
-        Ok((response, _)) => response,
-        Err(error) => error.into_response_for(id),
-    }
+    let (mut response, quota) = match result {
+        Ok((response, _)) => (response, quota),
+        Err(error) => {
+            let quota = error.quota.or(quota);
+            (error.into_response_for(id), quota)
+        }
+    };
+    limited::tell(&mut response, quota, service.clock.since_epoch());
+    response
 }
 
 /// What is put on record of a call when it is over, also when its caller goes away before that.
@@ -128,7 +144,24 @@ async fn authenticate(
     Ok((Visitor { caller, pds: verified.pds, policy }, Some(verified.ticket)))
 }
 
-/// What follows once the caller is known.
+/// Whether the caller may call at all, and now.
+async fn enter(
+    service: &Service,
+    visitor: &Visitor,
+    head: &http::request::Parts,
+    deadline: Deadline,
+    record: &mut audit::CallRecord,
+) -> Result<Admitted, XrpcError> {
+    admission::caller(visitor, &service.hosting, deadline, record).await?;
+    let host = match (&visitor.caller, &visitor.pds) {
+        (Caller::Verified(caller), Some(pds)) => service.hosting.known(caller.did(), pds).await,
+        _ => None,
+    };
+    let host = host.map(|host| host.to_string());
+    service.gates.admit(&visitor.caller, host.as_deref(), head)
+}
+
+/// What follows once the caller is let in.
 async fn attempt(
     service: &Service,
     visitor: &Visitor,
@@ -140,8 +173,7 @@ async fn attempt(
 ) -> Result<(Response, Outcome), XrpcError> {
     let (caller, policy) = (&visitor.caller, &visitor.policy);
     let max_bytes = service.max_payload_bytes;
-    let admitted = admission::caller(visitor, &service.hosting, deadline, record).await;
-    if let Err(error) = admitted.and_then(|()| body::check_headers(&head.headers, max_bytes)) {
+    if let Err(error) = body::check_headers(&head.headers, max_bytes) {
         body::drain(&head.headers, request_body, deadline).await;
         return Err(error);
     }
@@ -165,6 +197,7 @@ async fn attempt(
     record.cid = Some(function.cid);
     let now = service.clock.since_epoch();
     admission::access(visitor, &service.registry, &function, deadline, now, record).await?;
+    let _admitted = service.gates.admit_to(&function)?;
     if let Some(expected) = request.cid.filter(|expected| *expected != function.cid) {
         return Err(changed(&expected, &function));
     }
@@ -199,7 +232,8 @@ async fn attempt(
         context: Arc::new(context(caller, &function, id, service.clock.since_epoch())),
         door: door(service, policy, &function),
     };
-    let mut completion = service.workers.run(job, deadline.answer_by()).await?;
+    let party = service.gates.party(caller, head);
+    let mut completion = service.workers.run(job, &party, deadline.answer_by()).await?;
     record.cpu = Some(completion.usage.cpu);
     tell_logs(&completion.logs, id);
     let mismatch = service.checks.output(&function, &mut completion, deadline).await?;

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::auth::AuthError;
 use crate::policy::Refusal;
+use crate::policy::limits::{Exceeded, Quota};
 use crate::registry::RegistryError;
 use crate::sandbox::Lost;
 use crate::workers::{NotRun, PrepareError};
@@ -31,12 +32,21 @@ pub struct XrpcError {
     pub retry_after: Option<Duration>,
     /// Whether the guest may have begun before it came to this.
     pub may_have_run: bool,
+    /// What is left of the limit that stood in the way, where one did.
+    pub quota: Option<Quota>,
 }
 
 impl XrpcError {
     /// An error of this status, name and message.
     pub fn new(status: StatusCode, name: &'static str, message: impl Into<String>) -> XrpcError {
-        XrpcError { status, name, message: message.into(), retry_after: None, may_have_run: false }
+        XrpcError {
+            status,
+            name,
+            message: message.into(),
+            retry_after: None,
+            may_have_run: false,
+            quota: None,
+        }
     }
 
     /// 400 `InvalidRequest`.
@@ -92,6 +102,16 @@ impl From<AuthError> for XrpcError {
 impl From<Refusal> for XrpcError {
     fn from(refusal: Refusal) -> XrpcError {
         XrpcError::new(StatusCode::FORBIDDEN, refusal.name(), refusal.to_string())
+    }
+}
+
+impl From<Exceeded> for XrpcError {
+    fn from(exceeded: Exceeded) -> XrpcError {
+        XrpcError {
+            retry_after: Some(exceeded.retry_after),
+            quota: Some(exceeded.quota),
+            ..XrpcError::new(StatusCode::TOO_MANY_REQUESTS, "RateLimitExceeded", exceeded.to_string())
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use tower::ServiceExt;
 
 use super::StartError;
 use super::connection::{Phase, Timed};
+use super::limited::Peer;
 
 /// How long an idle connection is kept (longer than any pool that PDSes and fronts keep).
 const IDLE: Duration = Duration::from_secs(180);
@@ -63,9 +64,9 @@ pub async fn serve(listener: Listener, router: Router, stop: impl Future<Output 
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             accepted = listener.socket.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Most likely out of descriptors: without a pause this loop would spin.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -85,7 +86,7 @@ pub async fn serve(listener: Listener, router: Router, stop: impl Future<Output 
         let router = router.clone();
         tokio::spawn(async move {
             // Errors here are the peer's: a reset, a head that is no HTTP, or too slow.
-            let served = watcher.watch(connection(stream, router, place.phase.clone()));
+            let served = watcher.watch(connection(stream, Peer(peer.ip()), router, place.phase.clone()));
             tokio::select! {
                 biased;
                 () = place.phase.given_up() => {}
@@ -105,14 +106,16 @@ pub async fn serve(listener: Listener, router: Router, stop: impl Future<Output 
 /// unless told to, and it would add its own ways to be held up.
 fn connection(
     stream: TcpStream,
+    peer: Peer,
     router: Router,
     phase: Phase,
 ) -> impl GracefulConnection<Error = hyper::Error> {
     // Small answers should not wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
     let io = TokioIo::new(Timed::new(stream, phase.clone()));
-    let service = service_fn(move |request: http::Request<Incoming>| {
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
         phase.head_is_read();
+        request.extensions_mut().insert(peer);
         let phase = phase.clone();
         let router = router.clone();
         async move {

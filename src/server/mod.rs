@@ -17,6 +17,7 @@ mod error;
 mod figures;
 mod isolation;
 mod issuers;
+mod limited;
 mod listen;
 mod request_id;
 mod routes;

@@ -21,7 +21,7 @@ use super::call::{self, RUN};
 use super::deadline::Deadline;
 use super::request_id::RequestId;
 use super::service::Service;
-use super::{XrpcError, body};
+use super::{XrpcError, body, limited};
 
 /// The public routes. Layers, outermost first: CORS, so that a browser may read refusals too; then
 /// decompression, which is lazy, so that of a refused body no more is unpacked than is drained.
@@ -104,10 +104,11 @@ async fn not_found() -> Response {
 
 /// Any origin may call and read: a token in the request is the only authority there is.
 fn cors() -> CorsLayer {
+    let exposed = [header::RETRY_AFTER, HeaderName::from_static(RequestId::HEADER)];
     CorsLayer::new()
         .allow_origin(AllowOrigin::any())
         .allow_methods([Method::GET, Method::HEAD, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([header::RETRY_AFTER, HeaderName::from_static(RequestId::HEADER)])
+        .expose_headers(limited::HEADERS.into_iter().chain(exposed).collect::<Vec<_>>())
         .max_age(Duration::from_secs(86_400))
 }

@@ -18,6 +18,7 @@ use crate::workers::{Stats, Store, StoreConfig, Workers, WorkersConfig};
 
 use super::isolation;
 use super::issuers::ResolvedIssuers;
+use super::limited::Gates;
 use super::schemas::Checks;
 
 /// Everything that a call passes through.
@@ -25,6 +26,7 @@ pub struct Service {
     pub(super) checks: Checks,
     pub(super) clock: Clock,
     pub(super) did_document: Value,
+    pub(super) gates: Gates,
     pub(super) hosting: Hosting,
     pub(super) max_payload_bytes: usize,
     pub(super) policies: Arc<Policies>,
@@ -91,6 +93,7 @@ impl Service {
                 &endpoint,
                 &key.public(),
             ),
+            gates: Gates::new(config),
             hosting: Hosting::new(to_repos.clone(), clock.clone()),
             max_payload_bytes: config.max_payload_bytes,
             policies,

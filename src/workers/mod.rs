@@ -5,8 +5,8 @@
 //! [`Workers`] stands in front of a [`Sandbox`] and sees to it that nothing is done twice at once and
 //! that everything has a bound: modules that are fetched and compiled (`prepare`), artifacts that are
 //! kept in memory and on disk (`store`, through `disk`), refusals that are remembered, runs that are under way or wait (`run`), and the memory that all of
-//! them may have together. What waits, waits in the order of its arrival; what cannot be done in time
-//! is told so at once or by its deadline, never dropped silently.
+//! them may have together. Runs that wait take turns between callers (`lines`), everything else waits in the order of its
+//! arrival; what cannot be done in time is told so at once or by its deadline, never dropped silently.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use crate::sandbox::{Load, Sandbox};
 
 mod disk;
 mod flights;
+mod lines;
 mod prepare;
 #[cfg(target_os = "linux")]
 pub mod process;
@@ -40,7 +41,7 @@ pub struct WorkersConfig {
     pub memory_budget_bytes: u64,
     /// Runs under way at once; the sandbox's own bound wins if it is lower.
     pub max_runs: usize,
-    /// Runs that may wait for a place or for memory.
+    /// Runs that may wait for a place or for memory. One caller may have as many waiting as places are left.
     pub max_waiting_runs: usize,
     /// Modules being compiled at once, of different authors; the sandbox's own bound wins if it is lower.
     pub max_compiles: usize,

@@ -141,3 +141,7 @@ struct NoBlob;
 async fn some_code() -> Result<Bytes, NoBlob> {
     Ok(Bytes::from_static(b"code"))
 }
+
+fn party(name: &str) -> Arc<str> {
+    name.into()
+}

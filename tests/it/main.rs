@@ -23,6 +23,7 @@ mod patience;
 mod policy;
 mod ports;
 mod probe;
+mod rates;
 mod reads;
 mod registry;
 mod sandbox;

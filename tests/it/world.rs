@@ -14,6 +14,7 @@ use at_functions::config::{Anonymous, Config, Settings};
 use at_functions::dev::{Author, Published, host_router};
 use at_functions::identity::{Did, SigningKey};
 use at_functions::lexicon::{Mode, RecordKey};
+use at_functions::policy::limits::Limit;
 use at_functions::server::{self, Listener, Service};
 use at_functions::workers::Stats;
 use axum::body::Body;
@@ -113,6 +114,12 @@ impl World {
                 handle_resolver: Some(author.origin().parse().unwrap()),
                 allow_private_network: Some(true),
                 memory_budget: settings.memory_budget.or(Some(1024)),
+                // All tests' callers are at one address, and some tests are floods.
+                caller_limit: settings.caller_limit.or(Some(Limit::NONE)),
+                host_limit: settings.host_limit.or(Some(Limit::NONE)),
+                address_limit: settings.address_limit.or(Some(Limit::NONE)),
+                author_limit: settings.author_limit.or(Some(Limit::NONE)),
+                function_limit: settings.function_limit.or(Some(Limit::NONE)),
                 ..settings
             },
             record_ttl: None,

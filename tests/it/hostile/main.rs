@@ -37,9 +37,8 @@ mod service;
 mod world;
 
 /// Rows that this design, or this version of it, has nothing for, as SECURITY.md tells.
-const NO_PLACE: [(u32, &str); 3] = [
+const NO_PLACE: [(u32, &str); 2] = [
     (32, "no module is known that makes the compiler panic"),
-    (70, "this version has no limits for each caller"),
     (71, "no function can call another, or itself"),
 ];
 
@@ -161,6 +160,7 @@ exam! {
         load {
             who_goes_away_stops_the_guest: 68;
             ten_times_what_fits_is_served_or_told_to_come_back: 69;
+            one_caller_who_floods_takes_nothing_from_others: 70;
             a_stop_under_load_finishes_what_runs_and_takes_no_more: 72;
             more_runs_than_places_wait_and_none_fails: 76;
         }

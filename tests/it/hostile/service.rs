@@ -69,6 +69,10 @@ impl ServiceProcess {
             format!("--handle-resolver={origin}"),
             format!("--isolation={isolation}"),
             "--anonymous=public".into(),
+            // All attacks come from one address: they are for what stands behind the limits.
+            "--address-limit=none".into(),
+            "--author-limit=none".into(),
+            "--function-limit=none".into(),
             // Few threads and little memory, so that there is something to fight for.
             "--guest-threads=2".into(),
             "--memory-budget=512".into(),

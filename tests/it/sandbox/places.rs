@@ -102,7 +102,8 @@ fn a_run_that_no_worker_is_free_for_in_time_has_not_begun() {
     let workers = Workers::start(WorkersConfig::default(), sandbox, None);
     drop(entered);
     let answer_by = Instant::now() + WIDE.duration + Duration::from_millis(200);
-    let not_run = processes.runtime.block_on(workers.run(private.clone(), answer_by));
+    let caller = "caller".into();
+    let not_run = processes.runtime.block_on(workers.run(private.clone(), &caller, answer_by));
     assert!(matches!(not_run, Err(NotRun::Busy { .. })), "{not_run:?}");
     assert_eq!(workers.stats().memory_reserved_bytes, 0);
     busy.abort();

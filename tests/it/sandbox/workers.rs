@@ -39,7 +39,7 @@ fn two_hundred_cold_callers_are_all_answered_from_one_compile() {
                 };
                 let (artifact, state) = workers.prepare(prepare(deadline), fetch).await.unwrap();
                 let run = job(&artifact, &number.to_string(), WIDE);
-                (state, workers.run(run, deadline).await.unwrap().result.unwrap())
+                (state, workers.run(run, &"caller".into(), deadline).await.unwrap().result.unwrap())
             })
         })
         .collect();
@@ -68,7 +68,7 @@ fn memory_comes_back_when_a_guest_that_was_given_up_is_gone() {
         let runs: Vec<_> = (0..8)
             .map(|_| {
                 let (workers, job) = (workers.clone(), job(&spinner, "{}", limits));
-                harness.runtime.spawn(async move { workers.run(job, answer_by).await })
+                harness.runtime.spawn(async move { workers.run(job, &"caller".into(), answer_by).await })
             })
             .collect();
         for run in runs {
