@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use url::Url;
 
+use crate::audit::{self, AuditLog, AuditLogConfig};
 use crate::auth::{Verifier, VerifierConfig};
 use crate::clock::Clock;
 use crate::config::{Config, UndeclaredReads};
@@ -23,6 +24,7 @@ use super::schemas::Checks;
 
 /// Everything that a call passes through.
 pub struct Service {
+    pub(super) audit: AuditLog,
     pub(super) checks: Checks,
     pub(super) clock: Clock,
     pub(super) did_document: Value,
@@ -80,7 +82,10 @@ impl Service {
             sandbox,
             artifact_store(config, clock.clone()),
         );
+        let service_did = config.hostname.did().as_str();
+        let audit = AuditLog::open(&audit_log(config), service_did, key.clone(), clock.clone());
         Ok(Arc::new(Service {
+            audit: audit.map_err(StartError::of)?,
             checks: Checks::new(),
             clock: clock.clone(),
             did_document: service_document(
@@ -109,6 +114,15 @@ impl Service {
     }
 }
 
+fn audit_log(config: &Config) -> AuditLogConfig {
+    AuditLogConfig {
+        data_dir: config.data_dir.clone(),
+        rule: config.audit,
+        max_bytes: config.audit_max_bytes,
+        keep: config.audit_keep,
+    }
+}
+
 /// Where compiled modules are kept. The service can do without, so what is wrong is told and no more.
 fn artifact_store(config: &Config, clock: Clock) -> Option<Store> {
     if config.artifact_cache_bytes == 0 {
@@ -119,6 +133,11 @@ fn artifact_store(config: &Config, clock: Clock) -> Option<Store> {
 }
 
 impl Service {
+    /// The state of the audit log.
+    pub fn audit_stats(&self) -> audit::Stats {
+        self.audit.stats()
+    }
+
     /// The state of the pool that runs guests.
     pub fn worker_stats(&self) -> Stats {
         self.workers.stats()
