@@ -125,6 +125,15 @@ pub struct Settings {
     /// Networks of the fronts whose X-Forwarded-For tells who calls without a token, with commas [default: none]
     #[arg(long, env = "AT_FUNCTIONS_TRUSTED_PROXIES", value_name = "NETWORKS")]
     pub trusted_proxies: Option<TrustedProxies>,
+    /// What happens to calls while the audit log cannot be written: refused, or answered without a line [default: refuse]
+    #[arg(long, env = "AT_FUNCTIONS_AUDIT", value_name = "RULE")]
+    pub audit: Option<AuditRule>,
+    /// How large a file of the audit log gets before the next one is begun [default: 64]
+    #[arg(long, env = "AT_FUNCTIONS_AUDIT_MAX_MB", value_name = "MIB")]
+    pub audit_max_mb: Option<u64>,
+    /// Files of the audit log that are kept, older ones are deleted; 0 for all [default: 16]
+    #[arg(long, env = "AT_FUNCTIONS_AUDIT_KEEP", value_name = "N")]
+    pub audit_keep: Option<usize>,
     /// How log lines are written [default: text]
     #[arg(long, env = "AT_FUNCTIONS_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
@@ -165,6 +174,17 @@ pub enum Isolation {
     /// In sealed worker processes. Linux only.
     #[cfg_attr(target_os = "linux", default)]
     Process,
+}
+
+/// What happens to calls while the audit log cannot be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditRule {
+    /// They are refused (503 `NotEnoughResources`).
+    #[default]
+    Refuse,
+    /// They are answered, and counted as missing from the log.
+    Drop,
 }
 
 /// How log lines are written.
@@ -231,6 +251,12 @@ pub struct Config {
     /// Whether answers hold what the function logged whoever calls, and not only for its author. Not a
     /// setting: only `dev`, whose callers are its author, turns it on.
     pub show_logs: bool,
+    /// The rule for calls whose line in the audit log cannot be written.
+    pub audit: AuditRule,
+    /// How large a file of the audit log gets before the next one is begun.
+    pub audit_max_bytes: u64,
+    /// Files of the audit log that are kept; 0 for all.
+    pub audit_keep: usize,
     /// How log lines are written.
     pub log_format: LogFormat,
     /// What is logged.
@@ -286,6 +312,8 @@ impl Config {
         in_range("--memory-budget", memory_budget_mb, max_memory_mb.into(), 1024 * 1024)?;
         in_range("--artifact-cache", artifact_cache_mb, 0, 1024 * 1024)?;
         let rates = Rates::default();
+        let audit_max_mb = settings.audit_max_mb.unwrap_or(64);
+        in_range("--audit-max-mb", audit_max_mb, 1, 1024 * 1024)?;
         let plc_url = match settings.plc_url {
             Some(url) => base_url("--plc-url", url)?,
             // A constant that parses.
@@ -325,6 +353,9 @@ impl Config {
             record_ttl: RECORD_TTL,
             code_ttl: CODE_TTL,
             show_logs: false,
+            audit: settings.audit.unwrap_or_default(),
+            audit_max_bytes: audit_max_mb * MIB,
+            audit_keep: settings.audit_keep.unwrap_or(16),
             log_format: settings.log_format.unwrap_or_default(),
             log: settings.log.unwrap_or_else(|| "info".into()),
         })
@@ -346,7 +377,7 @@ impl Settings {
             hostname listen admin_listen data_dir plc_url handle_resolver service_id anonymous
             undeclared_reads policy allow_private_network isolation max_workers guest_threads memory_budget artifact_cache
             max_memory_mb max_duration_ms max_payload_mb caller_limit host_limit address_limit
-            author_limit function_limit trusted_proxies log_format log
+            author_limit function_limit trusted_proxies audit audit_max_mb audit_keep log_format log
         }
     }
 
@@ -450,6 +481,7 @@ mod tests {
             (Settings { max_duration_ms: Some(5001), ..named("a.example.com") }, "--max-duration-ms"),
             (Settings { memory_budget: Some(255), ..named("a.example.com") }, "--memory-budget"),
             (Settings { max_workers: Some(0), ..named("a.example.com") }, "--max-workers"),
+            (Settings { audit_max_mb: Some(0), ..named("a.example.com") }, "--audit-max-mb"),
             (Settings { plc_url: Url::parse("ftp://plc").ok(), ..named("a.example.com") }, "--plc-url"),
         ];
         for (settings, name) in cases {

@@ -10,6 +10,7 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
+use crate::audit;
 use crate::config::LogFormat;
 use crate::policy::limits::Kind;
 use crate::workers::{Flaw, Stats};
@@ -87,6 +88,13 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
         "at_functions_worker_deaths_total",
         "Worker processes that ended without being told to"
     );
+    describe_gauge!("at_functions_audit_seq", "The number of the audit log's last line");
+    describe_gauge!(
+        "at_functions_audit_committed_seq",
+        "The number of the audit log's last line that is on disk, signed and committed"
+    );
+    describe_gauge!("at_functions_audit_writable", "1 while the audit log can be written, else 0");
+    describe_counter!("at_functions_audit_dropped_total", "Calls that have no line in the audit log");
     Ok(handle)
 }
 
@@ -199,6 +207,14 @@ pub fn record_workers(stats: &Stats) {
     gauge!("at_functions_workers").set(stats.sandbox.workers as f64);
     gauge!("at_functions_workers_shared").set(stats.sandbox.shared_workers as f64);
     counter!("at_functions_worker_deaths_total").absolute(stats.sandbox.worker_deaths);
+}
+
+/// Records the state of the audit log, when it is asked for.
+pub fn record_audit(stats: &audit::Stats) {
+    gauge!("at_functions_audit_seq").set(stats.written as f64);
+    gauge!("at_functions_audit_committed_seq").set(stats.committed as f64);
+    gauge!("at_functions_audit_writable").set(if stats.trouble.is_none() { 1.0 } else { 0.0 });
+    counter!("at_functions_audit_dropped_total").absolute(stats.dropped);
 }
 
 #[cfg(test)]

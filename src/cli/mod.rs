@@ -21,6 +21,7 @@ Exit codes:
 
 mod advice;
 mod anatomy;
+mod audit;
 mod check;
 mod client;
 mod delete;
@@ -108,6 +109,7 @@ enum Command {
     Run(Box<run::RunArgs>),
     Health(health::HealthArgs),
     Did(Box<did::DidArgs>),
+    Audit(Box<audit::AuditArgs>),
 }
 
 /// What the commands of authors and callers reach the world through.
@@ -178,6 +180,7 @@ async fn run(command: Command) -> Result<Report, CliError> {
         Command::Check(args) => check::check(*args).await,
         Command::Run(args) => run::run(*args).await,
         Command::Did(args) => did::did(&tools, *args).await,
+        Command::Audit(args) => audit::run(*args).await,
     }
 }
 

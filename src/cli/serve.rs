@@ -60,6 +60,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     }
     let metrics = telemetry::start_metrics().context("the metrics recorder")?;
     let stop = stop_signal()?;
+    survive_file_size_limit();
     let public = Listener::bind("--listen", config.listen).await?;
     let admin = Listener::bind("--admin-listen", config.admin_listen).await?;
     let sandbox = server::sandbox(&config).await?;
@@ -92,6 +93,16 @@ fn reload_at_hangup(service: Weak<Service>) -> anyhow::Result<()> {
         }
     });
     Ok(())
+}
+
+/// Has a file that reaches the process's limit of size (`RLIMIT_FSIZE`) fail like a full disk, which is dealt with where it
+/// is written, rather than end the process.
+fn survive_file_size_limit() {
+    // Whoever listens to a signal is not ended by it.
+    let listening = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
+    if let Err(error) = listening {
+        tracing::warn!(%error, "a limit on the size of files would end the service");
+    }
 }
 
 /// Keeps other processes of this user, workers among them, out of this one's memory.

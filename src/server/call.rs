@@ -39,7 +39,7 @@ const _: () = assert!(MAX_BLOB_BYTES == MAX_MODULE_BYTES);
 /// Answers one call: the guest's outcome, or the refusal by whatever stood in its way.
 pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestId) -> Response {
     let deadline = Deadline::start();
-    let mut account = Account::open(id, deadline);
+    let mut account = Account::open(&service.audit, id, deadline);
     let record = &mut account.record;
     let mut quota = None;
     let (head, request_body) = request.into_parts();
@@ -75,6 +75,7 @@ pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestI
         Ok((_, outcome)) => outcome.as_str(),
         Err(error) => error.name,
     };
+    let result = account.settle(result).await;
     drop(account);
     let (mut response, quota) = match result {
         Ok((response, _)) => (response, quota),
@@ -89,21 +90,41 @@ pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestI
 
 /// What is put on record of a call when it is over, also when its caller goes away before that.
 struct Account<'a> {
+    log: &'a audit::AuditLog,
+    is_written: bool,
     record: audit::CallRecord,
     id: &'a RequestId,
     deadline: Deadline,
 }
 
 impl<'a> Account<'a> {
-    fn open(id: &'a RequestId, deadline: Deadline) -> Account<'a> {
+    fn open(log: &'a audit::AuditLog, id: &'a RequestId, deadline: Deadline) -> Account<'a> {
         let decided = Outcome::Canceled.as_str();
-        Account { record: audit::CallRecord { decided, ..audit::CallRecord::default() }, id, deadline }
+        let record = audit::CallRecord { decided, ..audit::CallRecord::default() };
+        Account { log, is_written: false, record, id, deadline }
+    }
+
+    /// Has the call's line written. Without it, this is the answer, unless the operator chose otherwise.
+    async fn settle<T>(&mut self, result: Result<T, XrpcError>) -> Result<T, XrpcError> {
+        // It is in the queue at the first step, also if nobody waits for the second.
+        self.is_written = true;
+        match self.log.write(&self.record, self.id.as_str(), self.deadline.elapsed()).await {
+            Ok(()) => result,
+            Err(unwritten) => {
+                let error = XrpcError::from(unwritten);
+                self.record.decided = error.name;
+                Err(error)
+            }
+        }
     }
 }
 
 impl Drop for Account<'_> {
     fn drop(&mut self) {
         let took = self.deadline.elapsed();
+        if !self.is_written {
+            self.log.note(&self.record, self.id.as_str(), took);
+        }
         audit::write(&self.record, self.id.as_str(), took);
         telemetry::count_call(self.record.decided, took);
     }
@@ -115,6 +136,7 @@ async fn authenticate(
     headers: &http::HeaderMap,
     deadline: Deadline,
 ) -> Result<(Visitor, Option<Ticket>), XrpcError> {
+    service.audit.admits()?;
     let policy = service.policies.current();
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let authorization = all.next();
@@ -234,7 +256,7 @@ async fn attempt(
     };
     let party = service.gates.party(caller, head);
     let mut completion = service.workers.run(job, &party, deadline.answer_by()).await?;
-    record.cpu = Some(completion.usage.cpu);
+    record.usage = Some(completion.usage);
     tell_logs(&completion.logs, id);
     let mismatch = service.checks.output(&function, &mut completion, deadline).await?;
     let outcome = completion.outcome();

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
+use crate::audit::Unwritten;
 use crate::auth::AuthError;
 use crate::policy::Refusal;
 use crate::policy::limits::{Exceeded, Quota};
@@ -96,6 +97,14 @@ impl From<AuthError> for XrpcError {
     fn from(error: AuthError) -> XrpcError {
         let retry_after = error.retry_after();
         XrpcError { retry_after, ..XrpcError::new(status(error.status()), error.name(), error.to_string()) }
+    }
+}
+
+impl From<Unwritten> for XrpcError {
+    fn from(error: Unwritten) -> XrpcError {
+        let wait = Duration::from_secs(5);
+        let told = XrpcError::overloaded(format!("{error}; retry in {} s", wait.as_secs()), wait);
+        XrpcError { may_have_run: error.may_have_run, ..told }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use url::Url;
 
+use crate::audit::{self, AuditLog, AuditLogConfig};
 use crate::auth::{Verifier, VerifierConfig};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -23,6 +24,7 @@ use super::schemas::Checks;
 
 /// Everything that a call passes through.
 pub struct Service {
+    pub(super) audit: AuditLog,
     pub(super) checks: Checks,
     pub(super) clock: Clock,
     pub(super) did_document: Value,
@@ -84,7 +86,10 @@ impl Service {
         if config.policy.is_some() {
             tokio::spawn(Policies::watch(Arc::downgrade(&policies)));
         }
+        let service_did = config.hostname.did().as_str();
+        let audit = AuditLog::open(&audit_log(config), service_did, key.clone(), clock.clone());
         Ok(Arc::new(Service {
+            audit: audit.map_err(StartError::of)?,
             checks: Checks::new(),
             clock: clock.clone(),
             did_document: service_document(
@@ -112,6 +117,15 @@ impl Service {
     }
 }
 
+fn audit_log(config: &Config) -> AuditLogConfig {
+    AuditLogConfig {
+        data_dir: config.data_dir.clone(),
+        rule: config.audit,
+        max_bytes: config.audit_max_bytes,
+        keep: config.audit_keep,
+    }
+}
+
 /// Where compiled modules are kept. The service can do without, so what is wrong is told and no more.
 fn artifact_store(config: &Config, clock: Clock) -> Option<Store> {
     if config.artifact_cache_bytes == 0 {
@@ -126,6 +140,11 @@ impl Service {
     pub async fn reload_policy(&self) -> bool {
         let policies = Arc::clone(&self.policies);
         tokio::task::spawn_blocking(move || policies.reload()).await.unwrap_or(false)
+    }
+
+    /// The state of the audit log.
+    pub fn audit_stats(&self) -> audit::Stats {
+        self.audit.stats()
     }
 
     /// The state of the pool that runs guests.

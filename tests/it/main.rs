@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
 
 mod artifacts;
+mod audit;
 mod bomb;
 mod callers;
 mod cli;

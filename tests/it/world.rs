@@ -87,7 +87,6 @@ impl World {
 
     /// All but the service, which is elsewhere: `start` is given the origin of the world's directories,
     /// and gives the service's endpoint and DID.
-    #[allow(dead_code, reason = "the other test binary uses it")]
     pub async fn around(start: impl AsyncFnOnce(&str) -> (String, String)) -> World {
         let world = World::without_service(Settings::default(), Duration::from_secs(3600)).await;
         let (endpoint, service_did) = start(world.author.origin()).await;

@@ -76,6 +76,7 @@ async fn help_and_version_are_there() {
         "run",
         "did",
         "did check",
+        "audit verify",
         "health",
     ] {
         let arguments: Vec<&str> = command.split(' ').chain(["--help"]).collect();
