@@ -61,10 +61,9 @@ async fn each_limit_refuses_the_call_that_is_one_too_many_and_no_other() {
         let (echo, other) = (world.publish("echo", ECHO), world.publish("other", ECHO));
         let (alice, bob) = (world.caller(1), world.caller(2));
         for n in 0..2 {
-            let by_alice = name != "address";
-            let served = match by_alice {
-                true => world.run_as(&alice, &echo.uri, json!(n)).await,
-                false => world.run(&echo.uri, json!(n)).await,
+            let served = match name {
+                "address" => world.run(&echo.uri, json!(n)).await,
+                _ => world.run_as(&alice, &echo.uri, json!(n)).await,
             };
             assert_eq!(served.output()["echo"], n, "{name}");
         }
@@ -230,9 +229,8 @@ async fn addresses_are_those_that_trusted_fronts_tell() {
     }
 }
 
-#[tokio::test]
-async fn a_wrong_limit_or_network_stops_the_start_and_names_itself() {
-    use at_functions::config::Settings;
+#[test]
+fn a_wrong_limit_or_network_stops_the_start_and_names_itself() {
     for (text, name) in [
         ("caller_limit = \"50/s\"", "caller_limit"),
         ("function_limit = 7", "function_limit"),

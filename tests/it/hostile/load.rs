@@ -69,13 +69,13 @@ pub(crate) async fn one_caller_who_floods_takes_nothing_from_others(arena: &Aren
     let own = arena.another(&["--caller-limit=100/s burst 500 at-once 2"]).await;
     let spinner = own.publish(&wasm(&run(SPIN)), Allowed { millis: 2_000, ..LONG });
     let flooder = own.world.caller(1);
-    assert_eq!(own.call(&own.bystander).await.output()["echo"], json!({}));
+    assert_eq!(own.call(own.bystander()).await.output()["echo"], json!({}));
     let flood =
         futures_util::future::join_all((0..100).map(|_| own.world.run_as(&flooder, &spinner.uri, json!({}))));
     let others = async {
         own.until(RUNS, |now| now == 2).await;
         for _ in 0..20 {
-            assert_eq!(own.call(&own.bystander).await.output()["echo"], json!({}));
+            assert_eq!(own.call(own.bystander()).await.output()["echo"], json!({}));
         }
     };
     let (answers, ()) = tokio::join!(flood, others);

@@ -44,8 +44,8 @@ fn p99(mut took: Vec<Duration>) -> Duration {
 
 /// Calls of each of these, so many in a row and so far apart; how long each took.
 async fn politely(world: &World, callers: &[Caller], function: &Published) -> Duration {
-    const CALLS: usize = 4;
-    const PAUSE: Duration = Duration::from_millis(250);
+    const CALLS: usize = 3;
+    const PAUSE: Duration = Duration::from_millis(400);
     let began = Instant::now();
     let all = callers.iter().enumerate().map(|(n, caller)| async move {
         let mut took = Vec::new();
@@ -65,20 +65,20 @@ async fn politely(world: &World, callers: &[Caller], function: &Published) -> Du
 
 #[tokio::test]
 async fn one_caller_who_floods_takes_nothing_from_ten_polite_ones() {
-    // Four run at once; of one caller one.
+    // Eight run at once, of which the polite ones use four; of one caller one.
     let settings = Settings {
         caller_limit: limit("20/s burst 10 at-once 1"),
         memory_budget: Some(1024),
         ..Settings::default()
     };
     let world = World::start_with(settings).await;
-    let function = publish_sleeper(&world, 50, 256);
+    let function = publish_sleeper(&world, 150, 128);
     let polite: Vec<Caller> = (1..=10).map(|seed| world.caller(seed)).collect();
     let flooder = world.caller(11);
     assert_eq!(world.run_as(&polite[0], &function.uri, json!(1)).await.output(), &json!(7));
 
     let (mut quiet, mut flooded) = (Vec::new(), Vec::new());
-    for _ in 0..6 {
+    for _ in 0..5 {
         quiet.push(politely(&world, &polite, &function).await);
         let (over, began) = (Arc::new(AtomicBool::new(false)), Instant::now());
         let flood = flood(&world, &flooder, &function, Arc::clone(&over));
@@ -184,4 +184,29 @@ async fn at_ten_times_what_fits_some_are_served_soon_and_the_rest_is_told_at_onc
         (stats.waiting_runs, stats.runs, stats.memory_reserved_bytes) == (0, 0, 0)
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_comes_late_waits_for_a_turn_and_not_for_a_flood() {
+    // Two at once.
+    let settings = Settings {
+        anonymous: Some(Anonymous::Public),
+        memory_budget: Some(512),
+        trusted_proxies: Some("127.0.0.0/8, ::1".parse().unwrap()),
+        ..Settings::default()
+    };
+    let world = World::start_with(settings).await;
+    let function = publish_sleeper(&world, 300, 256);
+    let body = json!({ "function": function.uri.to_string(), "input": 1 }).to_string();
+    let call = |address: &str| answer(world.request().header("x-forwarded-for", address).body(body.clone()));
+    assert_eq!(call("198.51.100.2").await.output(), &json!(7));
+    let flood: Vec<_> = (0..30).map(|_| tokio::spawn(call("198.51.100.1"))).collect();
+    soon(async || world.stats().waiting_runs >= 8).await;
+    assert_eq!(call("198.51.100.2").await.output(), &json!(7));
+    // Two ran, one had its turn, and another may have begun and ended since.
+    assert!(world.stats().waiting_runs >= 3, "{:?}", world.stats());
+    for call in flood {
+        let answer = call.await.unwrap();
+        assert!(answer.status == 200 || answer.error() == (503, "NotEnoughResources"), "{answer:?}");
+    }
 }
