@@ -5,7 +5,7 @@
 //! whether a log is whole.
 //! Never: an input, an output or a token; nor an answer without its line, unless the operator chose that.
 //!
-//! The facts (`record`) go to the one thread that writes (`writer`), which gives each line its place in the
+//! The facts (`record`), put in words (`line`), go to the one thread that writes (`writer`), which gives each line its place in the
 //! chain (`chain`); another brings what was written to the disk (`sync`) and then commits the head of the chain
 //! (`head`), so that a log that ends before a committed head was cut. `AuditLog` (`log`) is what calls hold.
 
@@ -13,6 +13,7 @@ mod chain;
 mod error;
 mod files;
 mod head;
+mod line;
 mod log;
 mod record;
 mod state;

@@ -389,6 +389,39 @@ fn a_log_whose_last_line_is_damaged_does_not_go_on() {
     assert!(matches!(opened.err(), Some(OpenError::Damaged(damaged)) if damaged == *path));
 }
 
+#[test]
+fn a_log_that_cannot_be_made_stops_the_start() {
+    let kept = Kept::new();
+    let place = kept.directory.path().join("audit");
+    fs::write(&place, "something else").unwrap();
+    let config = AuditLogConfig {
+        data_dir: kept.directory.path().into(),
+        rule: AuditRule::Drop,
+        max_bytes: 1,
+        keep: 0,
+    };
+    let opened = AuditLog::open(&config, "did:web:test", key(1), Clock::manual(0));
+    assert!(matches!(opened.err(), Some(OpenError::File { path, .. }) if path == place));
+    assert_eq!(fs::read_to_string(place).unwrap(), "something else");
+}
+
+#[test]
+fn a_log_that_is_deleted_under_way_goes_on_in_a_new_file_and_is_missed() {
+    let kept = Kept::new();
+    let log = kept.open(AuditRule::Refuse);
+    fs::remove_dir_all(kept.directory.path().join("audit")).unwrap();
+    write_one(&log, "into nothing").unwrap();
+    drop(log);
+    let head = committed(kept.directory.path()).unwrap().unwrap().head;
+    assert_eq!(
+        kept.files().iter().map(|path| name(path)).collect::<Vec<_>>(),
+        [format!("{:020}.jsonl", head.seq + 1)]
+    );
+    assert_eq!(kept.verify().issues.last().unwrap().flaw, Flaw::Truncated(head.seq));
+    kept.write(1);
+    assert_eq!(kept.issues()[0].2, Flaw::Beheaded { found: head.seq + 1, kept: 1 });
+}
+
 /// Writes a log of one file a start.
 fn rotated(starts: usize, keep: usize) -> Kept {
     let kept = Kept { max_bytes: 1, keep, ..Kept::new() };

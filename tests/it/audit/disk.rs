@@ -45,7 +45,7 @@ fn dropped(process: &Process) -> u64 {
 #[tokio::test]
 async fn on_a_full_disk_calls_are_refused_until_there_is_room() {
     let (world, process) = started("refuse").await;
-    assert_eq!(process.admin("readyz").await.unwrap(), (200, "ready\n".to_owned()));
+    assert_eq!(process.admin("readyz").await.unwrap().0, 200);
     fill_the_disk(&process);
     // The first finds out, the second is not let in.
     for input in 1..=2 {
@@ -54,11 +54,7 @@ async fn on_a_full_disk_calls_are_refused_until_there_is_room() {
         assert!(answer.message().contains("audit log") && answer.headers.contains_key("retry-after"));
     }
     let (status, why) = process.admin("readyz").await.unwrap();
-    assert_eq!(
-        (status, why.starts_with("not ready: the audit log cannot be written: ")),
-        (503, true),
-        "{why}"
-    );
+    assert_eq!((status, why.contains("the audit log cannot be written: ")), (503, true), "{why}");
     assert_eq!(process.admin("livez").await.unwrap().0, 200);
     assert_eq!(process.metric("at_functions_audit_writable").await, 0);
     assert_eq!(process.metric("at_functions_audit_dropped_total").await, 2);
