@@ -10,7 +10,7 @@ use ipld_core::cid::Cid;
 use crate::identity::Did;
 
 /// What is known of a call when it is over; what was never reached is absent.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CallRecord {
     /// The caller, once proved.
     pub caller: Option<Did>,

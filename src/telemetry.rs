@@ -11,12 +11,14 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
+use crate::idempotency;
 use crate::workers::{Flaw, Stats};
 
 const CALLS: &str = "at_functions_calls_total";
 const CALL_SECONDS: &str = "at_functions_call_seconds";
 const HOST_CALLS: &str = "at_functions_host_calls_total";
 const READS: &str = "at_functions_reads_total";
+const NAMED_CALLS: &str = "at_functions_named_calls_total";
 
 /// From a warm echo to the deadline of a call, in seconds.
 const CALL_BUCKETS: [f64; 13] =
@@ -47,6 +49,13 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     describe_histogram!(CALL_SECONDS, "Seconds from a call's head to its answer");
     describe_counter!(HOST_CALLS, "What guests asked their host for, by what it was and what came of it");
     describe_counter!(READS, "What was read for guests, by what it was and where it came from");
+    describe_counter!(NAMED_CALLS, "Calls with an idempotency key, by where their answer came from");
+    describe_gauge!("at_functions_kept_answers", "Answers kept for calls with an idempotency key");
+    describe_gauge!("at_functions_kept_answer_bytes", "What kept answers count against their limit");
+    describe_gauge!(
+        "at_functions_answers_can_be_kept",
+        "1 while kept answers can be written and read, else 0"
+    );
     describe_gauge!("at_functions_runs", "Guests running now");
     describe_gauge!("at_functions_instances", "Instances of guests that have not been given back");
     describe_gauge!("at_functions_runs_waiting", "Runs waiting for a slot or for memory");
@@ -83,6 +92,18 @@ pub fn count_call(decided: &'static str, took: Duration) {
 /// Counts one host call. `call` and `answered` are of closed sets.
 pub fn count_host_call(call: &'static str, answered: &'static str) {
     counter!(HOST_CALLS, "call" => call, "answered" => answered).increment(1);
+}
+
+/// Counts one call with an idempotency key. `from` is of a closed set.
+pub fn count_named_call(from: &'static str) {
+    counter!(NAMED_CALLS, "from" => from).increment(1);
+}
+
+/// Records what is kept of answers, when it is asked for.
+pub fn record_kept_answers(kept: &idempotency::Stats) {
+    gauge!("at_functions_kept_answers").set(kept.answers as f64);
+    gauge!("at_functions_kept_answer_bytes").set(kept.bytes as f64);
+    gauge!("at_functions_answers_can_be_kept").set(if kept.open { 1.0 } else { 0.0 });
 }
 
 /// Counts one read for a guest. `what` and `from` are of closed sets.

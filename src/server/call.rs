@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use http::{Request, header};
 
 use crate::audit;
 use crate::auth::{Repeat, Ticket};
 use crate::door::RunDoor;
+use crate::idempotency::Answer;
 use crate::lexicon::FUNCTION_COLLECTION;
 use crate::policy::{Access, Caller, Reads};
 use crate::registry::{Function, MAX_BLOB_BYTES};
@@ -21,7 +23,7 @@ use super::deadline::Deadline;
 use super::envelope::RunRequest;
 use super::request_id::RequestId;
 use super::service::Service;
-use super::{XrpcError, answer, body};
+use super::{XrpcError, answer, body, repeats};
 
 /// The method's name, which tokens are bound to.
 pub(super) const RUN: &str = "at.functions.run";
@@ -35,7 +37,7 @@ pub(crate) const MAX_HOST_BYTES: u64 = 32 * 1024 * 1024;
 const _: () = assert!(MAX_BLOB_BYTES == MAX_MODULE_BYTES);
 
 /// Answers one call: the guest's outcome, or the refusal by whatever stood in its way.
-pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestId) -> Response {
+pub(super) async fn run(service: &Arc<Service>, request: Request<Body>, id: &RequestId) -> Response {
     let deadline = Deadline::start();
     let mut account = Account::open(id, deadline);
     let record = &mut account.record;
@@ -127,7 +129,7 @@ async fn authenticate(
 
 /// What follows once the caller is known.
 async fn attempt(
-    service: &Service,
+    service: &Arc<Service>,
     caller: &Caller,
     head: &http::request::Parts,
     mut request_body: Body,
@@ -150,14 +152,8 @@ async fn attempt(
     drop(request_body);
     let request = RunRequest::parse(&bytes)?;
     record.function = Some(request.function.to_string());
+    let key = repeats::key(service, caller, &head.headers, request.idempotency_key.as_deref())?;
 
-    let late = || {
-        XrpcError::new(
-            http::StatusCode::GATEWAY_TIMEOUT,
-            "RepoTimeout",
-            "the author's repo could not be read in time; try again",
-        )
-    };
     let mut function = deadline.bound(service.registry.function(&request.function), late).await?;
     if request.cid.is_some_and(|expected| expected != function.cid) {
         function = deadline.bound(service.registry.function_anew(&function), late).await?;
@@ -172,6 +168,40 @@ async fn attempt(
     }
 
     let input = bytes.slice_ref(request.input.get().as_bytes());
+    let run = Run { caller, function, input, deadline, id };
+    match key {
+        None => {
+            let Answer { outcome, body } = execute(service, run, record).await?;
+            Ok((answer::respond(body), outcome))
+        }
+        Some(key) => repeats::answer(service, &key, run, record).await,
+    }
+}
+
+fn late() -> XrpcError {
+    XrpcError::new(
+        http::StatusCode::GATEWAY_TIMEOUT,
+        "RepoTimeout",
+        "the author's repo could not be read in time; try again",
+    )
+}
+
+/// A call that may run.
+pub(super) struct Run<'a> {
+    pub(super) caller: &'a Caller,
+    pub(super) function: Arc<Function>,
+    pub(super) input: Bytes,
+    pub(super) deadline: Deadline,
+    pub(super) id: &'a RequestId,
+}
+
+/// Runs a call that may run.
+pub(super) async fn execute(
+    service: &Service,
+    run: Run<'_>,
+    record: &mut audit::CallRecord,
+) -> Result<Answer, XrpcError> {
+    let Run { caller, function, input, deadline, id } = run;
     // Before the code is fetched or compiled: neither is owed to an input that will not run.
     service.checks.input(&function, input.clone(), deadline).await?;
     let at_hand = deadline.bound(service.registry.confirm_code(&function), late).await?;
@@ -209,7 +239,8 @@ async fn attempt(
     // What a function says to its author is not for its callers.
     let by_the_author = matches!(caller, Caller::Verified(did) if *did.did() == function.author);
     let with_logs = service.show_logs || by_the_author;
-    Ok((answer::respond(&completion, &function.cid, cache, with_logs, mismatch.as_deref()), outcome))
+    let body = answer::body(&completion, &function.cid, cache, with_logs, mismatch.as_deref());
+    Ok(Answer { outcome, body })
 }
 
 /// Writes what the function said into the service's own log, with what would not print escaped.
@@ -276,8 +307,6 @@ fn changed(expected: &ipld_core::cid::Cid, function: &Function) -> XrpcError {
 mod tests {
     use std::io;
     use std::sync::{Mutex, PoisonError};
-
-    use bytes::Bytes;
 
     use crate::clock::Clock;
     use crate::config::{Anonymous, Config, Settings};

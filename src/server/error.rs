@@ -11,6 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use crate::auth::AuthError;
+use crate::idempotency::{NotGiven, RETRY_AFTER_SECONDS};
 use crate::policy::Refusal;
 use crate::registry::RegistryError;
 use crate::sandbox::Lost;
@@ -92,6 +93,20 @@ impl From<AuthError> for XrpcError {
 impl From<Refusal> for XrpcError {
     fn from(refusal: Refusal) -> XrpcError {
         XrpcError::new(StatusCode::FORBIDDEN, refusal.name(), refusal.to_string())
+    }
+}
+
+impl From<NotGiven> for XrpcError {
+    fn from(error: NotGiven) -> XrpcError {
+        let message = error.to_string();
+        let may_have_run = match error {
+            NotGiven::Reused => {
+                return XrpcError::new(StatusCode::BAD_REQUEST, "IdempotencyKeyReuse", message);
+            }
+            NotGiven::Closed => false,
+            NotGiven::Lost | NotGiven::UnderWay | NotGiven::Unkept => true,
+        };
+        XrpcError { may_have_run, ..XrpcError::overloaded(message, Duration::from_secs(RETRY_AFTER_SECONDS)) }
     }
 }
 

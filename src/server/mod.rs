@@ -17,6 +17,7 @@ mod figures;
 mod isolation;
 mod issuers;
 mod listen;
+mod repeats;
 mod request_id;
 mod routes;
 mod schemas;

@@ -21,7 +21,7 @@ use super::call::{self, RUN};
 use super::deadline::Deadline;
 use super::request_id::RequestId;
 use super::service::Service;
-use super::{XrpcError, body};
+use super::{XrpcError, body, repeats};
 
 /// The public routes. Layers, outermost first: CORS, so that a browser may read refusals too; then
 /// decompression, which is lazy, so that of a refused body no more is unpacked than is drained.
@@ -108,6 +108,10 @@ fn cors() -> CorsLayer {
         .allow_origin(AllowOrigin::any())
         .allow_methods([Method::GET, Method::HEAD, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([header::RETRY_AFTER, HeaderName::from_static(RequestId::HEADER)])
+        .expose_headers([
+            header::RETRY_AFTER,
+            HeaderName::from_static(RequestId::HEADER),
+            HeaderName::from_static(repeats::REPLAYED),
+        ])
         .max_age(Duration::from_secs(86_400))
 }

@@ -86,7 +86,6 @@ impl World {
 
     /// All but the service, which is elsewhere: `start` is given the origin of the world's directories,
     /// and gives the service's endpoint and DID.
-    #[allow(dead_code, reason = "the other test binary uses it")]
     pub async fn around(start: impl AsyncFnOnce(&str) -> (String, String)) -> World {
         let world = World::without_service(Settings::default(), Duration::from_secs(3600)).await;
         let (endpoint, service_did) = start(world.author.origin()).await;
@@ -155,8 +154,10 @@ impl World {
     /// Stops the service and starts another one on the same data directory.
     pub async fn restart(&mut self) {
         self.stop().await;
-        let service = Arc::downgrade(&self.service.take().unwrap());
-        while service.strong_count() > 0 {
+        let mut service = self.service.take().unwrap();
+        // Its files are closed when it is gone, not when nobody else has it.
+        while let Err(shared) = Arc::try_unwrap(service) {
+            service = shared;
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.start_service().await;
