@@ -16,6 +16,7 @@ use clap::{CommandFactory, Parser, ValueEnum};
 use serde::Deserialize;
 use url::Url;
 
+use crate::idempotency::Limits;
 use crate::identity::{Hostname, ServiceId};
 use crate::policy::limits::{Limit, Rates, TrustedProxies};
 
@@ -98,6 +99,9 @@ pub struct Settings {
     /// Disk that compiled modules may take in the data directory, so that a restart need not compile them again; 0 for none [default: 1024]
     #[arg(long, env = "AT_FUNCTIONS_ARTIFACT_CACHE", value_name = "MIB")]
     pub artifact_cache: Option<u64>,
+    /// Disk for the answers of calls with an idempotency key, which are kept for 24 hours; 0 refuses such calls [default: 256]
+    #[arg(long, env = "AT_FUNCTIONS_IDEMPOTENCY_STORE", value_name = "MIB")]
+    pub idempotency_store: Option<u64>,
     /// Highest maxMemoryMb that a run gets, whatever its record asks for [default: 256]
     #[arg(long, env = "AT_FUNCTIONS_MAX_MEMORY_MB", value_name = "MIB")]
     pub max_memory_mb: Option<u16>,
@@ -233,6 +237,8 @@ pub struct Config {
     pub memory_budget_bytes: u64,
     /// Bytes that compiled modules may take on disk; none are kept where it is 0.
     pub artifact_cache_bytes: u64,
+    /// Bytes of answers that are kept for calls with an idempotency key; such calls are refused where it is 0.
+    pub idempotency_store_bytes: u64,
     /// The operator's ceiling for `maxMemoryMb`.
     pub max_memory_mb: u16,
     /// The operator's ceiling for `maxDurationMs`.
@@ -302,6 +308,7 @@ impl Config {
         let max_memory_mb = settings.max_memory_mb.unwrap_or(256);
         let memory_budget_mb = settings.memory_budget.unwrap_or_else(default_memory_budget_mb);
         let artifact_cache_mb = settings.artifact_cache.unwrap_or(1024);
+        let idempotency_store_mb = settings.idempotency_store.unwrap_or(256);
         let max_duration_ms = settings.max_duration_ms.unwrap_or(5000);
         in_range("--guest-threads", settings.guest_threads.unwrap_or(cores) as u64, 1, 1024)?;
         let max_workers = settings.max_workers.map_or(WORKERS_PER_CORE * cores, |most| most as usize);
@@ -314,6 +321,14 @@ impl Config {
         let rates = Rates::default();
         let audit_max_mb = settings.audit_max_mb.unwrap_or(64);
         in_range("--audit-max-mb", audit_max_mb, 1, 1024 * 1024)?;
+        if idempotency_store_mb != 0 {
+            in_range(
+                "--idempotency-store",
+                idempotency_store_mb,
+                least_store_mb(max_payload_mb),
+                1024 * 1024,
+            )?;
+        }
         let plc_url = match settings.plc_url {
             Some(url) => base_url("--plc-url", url)?,
             // A constant that parses.
@@ -339,6 +354,7 @@ impl Config {
             guest_threads: settings.guest_threads.unwrap_or(cores),
             memory_budget_bytes: memory_budget_mb * MIB,
             artifact_cache_bytes: artifact_cache_mb * MIB,
+            idempotency_store_bytes: idempotency_store_mb * MIB,
             max_memory_mb,
             max_duration: Duration::from_millis(max_duration_ms.into()),
             max_payload_bytes: (max_payload_mb * MIB) as usize,
@@ -376,7 +392,7 @@ impl Settings {
         first_given! {
             hostname listen admin_listen data_dir plc_url handle_resolver service_id anonymous
             undeclared_reads policy allow_private_network isolation max_workers guest_threads memory_budget artifact_cache
-            max_memory_mb max_duration_ms max_payload_mb caller_limit host_limit address_limit
+            idempotency_store max_memory_mb max_duration_ms max_payload_mb caller_limit host_limit address_limit
             author_limit function_limit trusted_proxies audit audit_max_mb audit_keep log_format log
         }
     }
@@ -405,6 +421,12 @@ fn in_range(flag: &str, value: u64, least: u64, most: u64) -> Result<(), ConfigE
     } else {
         Err(ConfigError(format!("{flag} is {value}; it must be {least} to {most}")))
     }
+}
+
+/// The least for kept answers of which each caller's share holds the largest there is: an output of so
+/// many MiB, and up to one for what stands around it.
+fn least_store_mb(max_payload_mb: u64) -> u64 {
+    Limits::least_for((max_payload_mb + 1) * MIB).div_ceil(MIB)
 }
 
 /// Half of the machine's memory, so that the service and its caches have the rest.
@@ -482,12 +504,26 @@ mod tests {
             (Settings { memory_budget: Some(255), ..named("a.example.com") }, "--memory-budget"),
             (Settings { max_workers: Some(0), ..named("a.example.com") }, "--max-workers"),
             (Settings { audit_max_mb: Some(0), ..named("a.example.com") }, "--audit-max-mb"),
+            (Settings { idempotency_store: Some(32), ..named("a.example.com") }, "--idempotency-store"),
             (Settings { plc_url: Url::parse("ftp://plc").ok(), ..named("a.example.com") }, "--plc-url"),
         ];
         for (settings, name) in cases {
             let message = Config::complete(settings).unwrap_err().to_string();
             assert!(message.starts_with(name), "{message}");
         }
+    }
+
+    #[test]
+    fn kept_answers_are_none_or_enough_for_the_largest_payload() {
+        let stored = |idempotency_store, max_payload_mb| {
+            let settings = Settings { idempotency_store, max_payload_mb, ..named("a.example.com") };
+            Config::complete(settings).map(|config| config.idempotency_store_bytes / MIB).ok()
+        };
+        assert_eq!(stored(None, None), Some(256));
+        assert_eq!(stored(None, Some(10)), Some(256));
+        assert_eq!(stored(Some(0), None), Some(0));
+        assert_eq!((stored(Some(32), None), stored(Some(33), None)), (None, Some(33)));
+        assert_eq!((stored(Some(176), Some(10)), stored(Some(177), Some(10))), (None, Some(177)));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //!    registry    at-uri → author DID; policy: the operator's rules on authors and functions
 //!    registry    author DID → PDS → record proof → metadata → wasm blob
 //!    policy      the record's `public`; registry: the author's grant, by proof
+//!    idempotency the answer that this call had before, if its caller named it
 //!    server      the input by the record's `inputSchema`
 //!    workers     admission of the module → compiled artifact, kept in memory and on disk
 //!    sandbox     fresh instance → run → outcome; its host calls come back through the door
@@ -31,6 +32,7 @@ pub mod config;
 pub mod dev;
 pub mod door;
 pub mod egress;
+pub mod idempotency;
 pub mod identity;
 pub mod lexicon;
 pub mod policy;

@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::audit;
 use crate::config::LogFormat;
+use crate::idempotency;
 use crate::policy::limits::Kind;
 use crate::workers::{Flaw, Stats};
 
@@ -27,6 +28,7 @@ const RUN_WAIT_SECONDS: &str = "at_functions_run_wait_seconds";
 
 /// Why a run is not let into the queue, or does not come out of it in time.
 const NOT_RUN: [&str; 4] = ["deadline", "full", "late", "share"];
+const NAMED_CALLS: &str = "at_functions_named_calls_total";
 
 /// From a warm echo to the deadline of a call, in seconds.
 const CALL_BUCKETS: [f64; 13] =
@@ -64,6 +66,13 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(RUNS_REFUSED, "Runs refused by the queue, by why");
     describe_histogram!(RUN_WAIT_SECONDS, "Seconds that runs waited in the queue");
     begin_overload_at_zero();
+    describe_counter!(NAMED_CALLS, "Calls with an idempotency key, by where their answer came from");
+    describe_gauge!("at_functions_kept_answers", "Answers kept for calls with an idempotency key");
+    describe_gauge!("at_functions_kept_answer_bytes", "What kept answers count against their limit");
+    describe_gauge!(
+        "at_functions_answers_can_be_kept",
+        "1 while kept answers can be written and read, else 0"
+    );
     describe_gauge!("at_functions_runs", "Guests running now");
     describe_gauge!("at_functions_instances", "Instances of guests that have not been given back");
     describe_gauge!("at_functions_runs_waiting", "Runs waiting for a slot or for memory");
@@ -107,6 +116,18 @@ pub fn count_call(decided: &'static str, took: Duration) {
 /// Counts one host call. `call` and `answered` are of closed sets.
 pub fn count_host_call(call: &'static str, answered: &'static str) {
     counter!(HOST_CALLS, "call" => call, "answered" => answered).increment(1);
+}
+
+/// Counts one call with an idempotency key. `from` is of a closed set.
+pub fn count_named_call(from: &'static str) {
+    counter!(NAMED_CALLS, "from" => from).increment(1);
+}
+
+/// Records what is kept of answers, when it is asked for.
+pub fn record_kept_answers(kept: &idempotency::Stats) {
+    gauge!("at_functions_kept_answers").set(kept.answers as f64);
+    gauge!("at_functions_kept_answer_bytes").set(kept.bytes as f64);
+    gauge!("at_functions_answers_can_be_kept").set(if kept.open { 1.0 } else { 0.0 });
 }
 
 /// Counts one read for a guest. `what` and `from` are of closed sets.

@@ -8,7 +8,7 @@ use crate::identity::Did;
 use crate::sandbox::Usage;
 
 /// What is known of a call when it is over; what was never reached is absent.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CallRecord {
     /// The caller, once proved.
     pub caller: Option<Did>,

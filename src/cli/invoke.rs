@@ -23,6 +23,7 @@ use super::output::Report;
 use super::session::{LoginArgs, Session};
 use super::verdict;
 use crate::clock::Clock;
+use crate::idempotency::{IdempotencyKey, InvalidKey};
 use crate::identity::ServiceRef;
 use crate::lexicon::AtUri;
 
@@ -49,6 +50,7 @@ Examples:
   at-functions invoke at://alice.example.com/at.functions.metadata/echo --input @call.json --direct
   at-functions invoke at://alice.example.com/at.functions.metadata/echo --anonymous --input -
   at-functions invoke at://alice.example.com/at.functions.metadata/echo --cid bafyrei... --json
+  at-functions invoke at://alice.example.com/at.functions.metadata/echo --idempotency-key order-17
 
 Each call that is not anonymous logs in, and a PDS allows about 300 logins a day. For more calls,
 use the API with a session of your own.
@@ -69,6 +71,9 @@ pub(super) struct InvokeArgs {
     /// Run this version of the record and no other
     #[arg(long, value_name = "RECORD_CID", value_parser = cid)]
     cid: Option<Cid>,
+    /// Name the call: sending it again under this name, with the same input, brings its first answer for 24 hours
+    #[arg(long, value_name = "KEY", value_parser = idempotency_key, conflicts_with = "anonymous")]
+    idempotency_key: Option<IdempotencyKey>,
     /// Take the call to the service yourself, with a token from your PDS
     #[arg(long)]
     direct: bool,
@@ -96,13 +101,20 @@ fn cid(text: &str) -> Result<Cid, String> {
     Cid::try_from(text).map_err(|_| "expected a CID such as bafyrei..., as `describe` shows it".to_owned())
 }
 
+fn idempotency_key(text: &str) -> Result<IdempotencyKey, InvalidKey> {
+    IdempotencyKey::parse(text.as_bytes())
+}
+
 /// The body of `at.functions.run`; the input goes out byte for byte.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Call<'a> {
     function: String,
     input: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
     cid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<String>,
 }
 
 /// Where the call goes first, and what it shows there.
@@ -119,8 +131,12 @@ pub(super) async fn invoke(tools: &Tools, args: InvokeArgs) -> Result<Report, Cl
         return Err(CliError::setting("--password-file", "stdin is the input already: give a file"));
     }
     let input = input(&args.input).await?;
-    let call =
-        Call { function: args.function.to_string(), input: &input, cid: args.cid.map(|cid| cid.to_string()) };
+    let call = Call {
+        function: args.function.to_string(),
+        input: &input,
+        cid: args.cid.map(|cid| cid.to_string()),
+        idempotency_key: args.idempotency_key.as_ref().map(IdempotencyKey::to_string),
+    };
     // Strings and checked JSON always serialise.
     let body = serde_json::to_vec(&call).map_err(|error| CliError::setting("--input", error))?;
     let Some(service) = &args.service else {
@@ -231,6 +247,10 @@ mod tests {
             ErrorKind::ValueValidation
         );
         assert_eq!(args(&["--cid", "nonsense"]).err().unwrap().kind(), ErrorKind::ValueValidation);
+        let key = |key: &str| args(&["--idempotency-key", key]).err().unwrap().kind();
+        assert_eq!((key("a b"), key("")), (ErrorKind::ValueValidation, ErrorKind::ValueValidation));
+        let named = ["--idempotency-key", "k", "--anonymous"];
+        assert_eq!(args(&named).err().unwrap().kind(), ErrorKind::ArgumentConflict);
         assert_eq!(args(&["--direct", "--anonymous"]).err().unwrap().kind(), ErrorKind::ArgumentConflict);
     }
 
@@ -238,11 +258,14 @@ mod tests {
     async fn the_input_goes_out_as_it_was_given() {
         let odd = r#"{"b": 1.50, "a": 1e400}"#;
         let raw = input(odd).await.unwrap();
-        let call = Call { function: FUNCTION.to_owned(), input: &raw, cid: None };
+        let call = Call { function: FUNCTION.to_owned(), input: &raw, cid: None, idempotency_key: None };
         let expected = format!(r#"{{"function":"{FUNCTION}","input":{odd}}}"#);
         assert_eq!(serde_json::to_string(&call).unwrap(), expected);
         let pinned = Call { cid: Some("bafy".to_owned()), ..call };
         assert!(serde_json::to_string(&pinned).unwrap().ends_with(r#","cid":"bafy"}"#));
+        let named = Call { idempotency_key: Some("k-1".to_owned()), ..pinned };
+        let expected = r#","cid":"bafy","idempotencyKey":"k-1"}"#;
+        assert!(serde_json::to_string(&named).unwrap().ends_with(expected));
     }
 
     #[tokio::test]

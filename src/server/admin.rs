@@ -39,6 +39,7 @@ impl Admin {
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     telemetry::record_audit(&admin.service.audit_stats());
     telemetry::record_workers(&admin.service.worker_stats());
+    telemetry::record_kept_answers(&admin.service.kept_answers());
     let text = admin.metrics.render();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }

@@ -18,6 +18,7 @@ use super::XrpcError;
 use super::deadline::Deadline;
 
 /// Who calls, under the rules that stood when the call came.
+#[derive(Clone)]
 pub(super) struct Visitor {
     pub(super) caller: Caller,
     /// The PDS that the caller's DID document names: their own claim.

@@ -41,15 +41,15 @@ struct Usage {
     cache: &'static str,
 }
 
-/// The response to a run that reached the guest, whatever came of it. `with_logs` is for the eyes of the
+/// The body for a run that reached the guest, whatever came of it. `with_logs` is for the eyes of the
 /// function's author; `mismatch` is where the output does not meet the schema that describes it.
-pub(super) fn respond(
+pub(super) fn body(
     completion: &Completion,
     function: &Cid,
     cache: CacheState,
     with_logs: bool,
     mismatch: Option<&str>,
-) -> Response {
+) -> Bytes {
     let mut result = completion.result.as_ref().map_err(|failure| (failure.outcome, &*failure.message));
     // The sandbox hands out one JSON value; should it not be, the answer must still be JSON.
     let output = match result {
@@ -84,7 +84,11 @@ pub(super) fn respond(
         },
         logs_cut: with_logs && completion.logs.cut,
     };
-    let body = serde_json::to_vec(&answer).unwrap_or_default();
+    serde_json::to_vec(&answer).unwrap_or_default().into()
+}
+
+/// The response with this body.
+pub(super) fn respond(body: Bytes) -> Response {
     (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 

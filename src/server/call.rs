@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use http::{Request, header};
 
 use crate::audit;
 use crate::auth::{Repeat, Ticket};
 use crate::door::RunDoor;
+use crate::idempotency::Answer;
 use crate::lexicon::FUNCTION_COLLECTION;
 use crate::policy::limits::Admitted;
 use crate::policy::{Caller, Policy, Reads};
@@ -23,7 +25,7 @@ use super::deadline::Deadline;
 use super::envelope::RunRequest;
 use super::request_id::RequestId;
 use super::service::Service;
-use super::{XrpcError, answer, body, limited};
+use super::{XrpcError, answer, body, limited, repeats};
 
 /// The method's name, which tokens are bound to.
 pub(super) const RUN: &str = "at.functions.run";
@@ -37,7 +39,7 @@ pub(crate) const MAX_HOST_BYTES: u64 = 32 * 1024 * 1024;
 const _: () = assert!(MAX_BLOB_BYTES == MAX_MODULE_BYTES);
 
 /// Answers one call: the guest's outcome, or the refusal by whatever stood in its way.
-pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestId) -> Response {
+pub(super) async fn run(service: &Arc<Service>, request: Request<Body>, id: &RequestId) -> Response {
     let deadline = Deadline::start();
     let mut account = Account::open(&service.audit, id, deadline);
     let record = &mut account.record;
@@ -185,7 +187,7 @@ async fn enter(
 
 /// What follows once the caller is let in.
 async fn attempt(
-    service: &Service,
+    service: &Arc<Service>,
     visitor: &Visitor,
     head: &http::request::Parts,
     mut request_body: Body,
@@ -193,7 +195,6 @@ async fn attempt(
     id: &RequestId,
     record: &mut audit::CallRecord,
 ) -> Result<(Response, Outcome), XrpcError> {
-    let (caller, policy) = (&visitor.caller, &visitor.policy);
     let max_bytes = service.max_payload_bytes;
     if let Err(error) = body::check_headers(&head.headers, max_bytes) {
         body::drain(&head.headers, request_body, deadline).await;
@@ -209,6 +210,7 @@ async fn attempt(
     drop(request_body);
     let request = RunRequest::parse(&bytes)?;
     record.function = Some(request.function.to_string());
+    let key = repeats::key(service, &visitor.caller, &head.headers, request.idempotency_key.as_deref())?;
 
     let (author, rkey) = deadline.bound(service.registry.name(&request.function), late).await?;
     admission::function(visitor, &author, &rkey, record)?;
@@ -225,6 +227,36 @@ async fn attempt(
     }
 
     let input = bytes.slice_ref(request.input.get().as_bytes());
+    let party = service.gates.party(&visitor.caller, head);
+    let run = Run { visitor, party, function, input, deadline, id };
+    match key {
+        None => {
+            let Answer { outcome, body } = execute(service, run, record).await?;
+            Ok((answer::respond(body), outcome))
+        }
+        Some(key) => repeats::answer(service, &key, run, record).await,
+    }
+}
+
+/// A call that may run.
+pub(super) struct Run<'a> {
+    pub(super) visitor: &'a Visitor,
+    /// Whose turn it is where runs wait.
+    pub(super) party: Arc<str>,
+    pub(super) function: Arc<Function>,
+    pub(super) input: Bytes,
+    pub(super) deadline: Deadline,
+    pub(super) id: &'a RequestId,
+}
+
+/// Runs a call that may run.
+pub(super) async fn execute(
+    service: &Service,
+    run: Run<'_>,
+    record: &mut audit::CallRecord,
+) -> Result<Answer, XrpcError> {
+    let Run { visitor, party, function, input, deadline, id } = run;
+    let (caller, policy) = (&visitor.caller, &visitor.policy);
     // Before the code is fetched or compiled: neither is owed to an input that will not run.
     service.checks.input(&function, input.clone(), deadline).await?;
     let at_hand = deadline.bound(service.registry.confirm_code(&function), late).await?;
@@ -254,7 +286,6 @@ async fn attempt(
         context: Arc::new(context(caller, &function, id, service.clock.since_epoch())),
         door: door(service, policy, &function),
     };
-    let party = service.gates.party(caller, head);
     let mut completion = service.workers.run(job, &party, deadline.answer_by()).await?;
     record.usage = Some(completion.usage);
     tell_logs(&completion.logs, id);
@@ -263,7 +294,8 @@ async fn attempt(
     // What a function says to its author is not for its callers.
     let by_the_author = matches!(caller, Caller::Verified(did) if *did.did() == function.author);
     let with_logs = service.show_logs || by_the_author;
-    Ok((answer::respond(&completion, &function.cid, cache, with_logs, mismatch.as_deref()), outcome))
+    let body = answer::body(&completion, &function.cid, cache, with_logs, mismatch.as_deref());
+    Ok(Answer { outcome, body })
 }
 
 /// The author's repo took the time that there was for an answer.
@@ -340,8 +372,6 @@ fn changed(expected: &ipld_core::cid::Cid, function: &Function) -> XrpcError {
 mod tests {
     use std::io;
     use std::sync::{Mutex, PoisonError};
-
-    use bytes::Bytes;
 
     use crate::clock::Clock;
     use crate::config::{Anonymous, Config, Settings};

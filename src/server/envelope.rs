@@ -1,6 +1,8 @@
 //! The body of `at.functions.run`, taken apart without touching the caller's input: it crosses as
 //! the bytes that were sent.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -22,17 +24,18 @@ pub(super) struct RunRequest<'a> {
     pub(super) input: &'a RawValue,
     /// The version of the function that the caller expects, by its record's CID.
     pub(super) cid: Option<Cid>,
+    /// The caller's name for this call, as it was sent.
+    pub(super) idempotency_key: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Envelope<'a> {
-    function: std::borrow::Cow<'a, str>,
+    function: Cow<'a, str>,
     #[serde(borrow)]
     input: &'a RawValue,
-    cid: Option<std::borrow::Cow<'a, str>>,
-    #[serde(borrow)]
-    idempotency_key: Option<&'a RawValue>,
+    cid: Option<Cow<'a, str>>,
+    idempotency_key: Option<Cow<'a, str>>,
 }
 
 impl<'a> RunRequest<'a> {
@@ -49,12 +52,6 @@ impl<'a> RunRequest<'a> {
         let envelope: Envelope<'a> = serde_json::from_slice(body).map_err(|error| {
             XrpcError::invalid_request(format!("the body is not as the lexicon says: {}", told(&error)))
         })?;
-        if envelope.idempotency_key.is_some() {
-            return Err(XrpcError::invalid_request(
-                "idempotencyKey is not offered by this service; leave it out and rely on retries being safe only \
-                 where the function is",
-            ));
-        }
         let function = AtUri::parse(&envelope.function)
             .map_err(|error| XrpcError::invalid_request(format!("function: {error}")))?;
         let cid = envelope
@@ -64,7 +61,7 @@ impl<'a> RunRequest<'a> {
                     .ok_or_else(|| XrpcError::invalid_request("cid: not a CID (the record's, as bafy...)"))
             })
             .transpose()?;
-        Ok(RunRequest { function, input: envelope.input, cid })
+        Ok(RunRequest { function, input: envelope.input, cid, idempotency_key: envelope.idempotency_key })
     }
 }
 
@@ -151,8 +148,7 @@ mod tests {
             refusal(&format!(r#"{{"function":"{URI}","function":"{URI}","input":1}}"#)).contains("duplicate")
         );
         assert!(
-            refusal(&format!(r#"{{"function":"{URI}","input":1,"idempotencyKey":"k"}}"#))
-                .contains("idempotencyKey")
+            refusal(&format!(r#"{{"function":"{URI}","input":1,"idempotencyKey":7}}"#)).contains("expected")
         );
         assert!(refusal(&format!(r#"{{"function":"{URI}","input":1}} x"#)).contains("trailing"));
         assert!(RunRequest::parse(b"{\"function\":\"\xff\"}").is_err());

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::audit::Unwritten;
 use crate::auth::AuthError;
+use crate::idempotency::{NotGiven, RETRY_AFTER_SECONDS};
 use crate::policy::Refusal;
 use crate::policy::limits::{Exceeded, Quota};
 use crate::registry::RegistryError;
@@ -121,6 +122,20 @@ impl From<Exceeded> for XrpcError {
             quota: Some(exceeded.quota),
             ..XrpcError::new(StatusCode::TOO_MANY_REQUESTS, "RateLimitExceeded", exceeded.to_string())
         }
+    }
+}
+
+impl From<NotGiven> for XrpcError {
+    fn from(error: NotGiven) -> XrpcError {
+        let message = error.to_string();
+        let may_have_run = match error {
+            NotGiven::Reused => {
+                return XrpcError::new(StatusCode::BAD_REQUEST, "IdempotencyKeyReuse", message);
+            }
+            NotGiven::Closed => false,
+            NotGiven::Lost | NotGiven::UnderWay | NotGiven::Unkept => true,
+        };
+        XrpcError { may_have_run, ..XrpcError::overloaded(message, Duration::from_secs(RETRY_AFTER_SECONDS)) }
     }
 }
 

@@ -19,6 +19,7 @@ mod isolation;
 mod issuers;
 mod limited;
 mod listen;
+mod repeats;
 mod request_id;
 mod routes;
 mod schemas;

@@ -21,7 +21,7 @@ use super::call::{self, RUN};
 use super::deadline::Deadline;
 use super::request_id::RequestId;
 use super::service::Service;
-use super::{XrpcError, body, limited};
+use super::{XrpcError, body, limited, repeats};
 
 /// The public routes. Layers, outermost first: CORS, so that a browser may read refusals too; then
 /// decompression, which is lazy, so that of a refused body no more is unpacked than is drained.
@@ -104,7 +104,11 @@ async fn not_found() -> Response {
 
 /// Any origin may call and read: a token in the request is the only authority there is.
 fn cors() -> CorsLayer {
-    let exposed = [header::RETRY_AFTER, HeaderName::from_static(RequestId::HEADER)];
+    let exposed = [
+        header::RETRY_AFTER,
+        HeaderName::from_static(RequestId::HEADER),
+        HeaderName::from_static(repeats::REPLAYED),
+    ];
     CorsLayer::new()
         .allow_origin(AllowOrigin::any())
         .allow_methods([Method::GET, Method::HEAD, Method::POST])

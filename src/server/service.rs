@@ -10,6 +10,7 @@ use crate::auth::{Verifier, VerifierConfig};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::egress::{Egress, EgressConfig};
+use crate::idempotency::{self, Idempotency};
 use crate::identity::{Hosting, Resolver, ResolverConfig, service_document, service_key};
 use crate::policy::{Basis, Policies};
 use crate::registry::Registry;
@@ -17,6 +18,7 @@ use crate::repo::RevFloor;
 use crate::sandbox::Sandbox;
 use crate::workers::{Stats, Store, StoreConfig, Workers, WorkersConfig};
 
+use super::XrpcError;
 use super::isolation;
 use super::issuers::ResolvedIssuers;
 use super::limited::Gates;
@@ -30,6 +32,8 @@ pub struct Service {
     pub(super) did_document: Value,
     pub(super) gates: Gates,
     pub(super) hosting: Hosting,
+    /// Calls that their callers name; absent where the operator keeps no answers.
+    pub(super) idempotency: Option<Idempotency<XrpcError>>,
     pub(super) max_payload_bytes: usize,
     pub(super) policies: Arc<Policies>,
     pub(super) registry: Registry,
@@ -100,6 +104,7 @@ impl Service {
             ),
             gates: Gates::new(config),
             hosting: Hosting::new(to_repos.clone(), clock.clone()),
+            idempotency: kept_answers(config, clock.clone())?,
             max_payload_bytes: config.max_payload_bytes,
             policies,
             registry: Registry::new(
@@ -126,6 +131,16 @@ fn audit_log(config: &Config) -> AuditLogConfig {
     }
 }
 
+/// Where answers are kept for callers who may ask for them again.
+fn kept_answers(config: &Config, clock: Clock) -> Result<Option<Idempotency<XrpcError>>, StartError> {
+    if config.idempotency_store_bytes == 0 {
+        return Ok(None);
+    }
+    let limits = idempotency::Limits::of(config.idempotency_store_bytes);
+    let store = idempotency::Store::open(&config.data_dir, limits, clock).map_err(StartError::of)?;
+    Ok(Some(Idempotency::new(store)))
+}
+
 /// Where compiled modules are kept. The service can do without, so what is wrong is told and no more.
 fn artifact_store(config: &Config, clock: Clock) -> Option<Store> {
     if config.artifact_cache_bytes == 0 {
@@ -150,6 +165,11 @@ impl Service {
     /// The state of the pool that runs guests.
     pub fn worker_stats(&self) -> Stats {
         self.workers.stats()
+    }
+
+    /// What is kept for calls with an idempotency key; nothing where none are taken.
+    pub fn kept_answers(&self) -> idempotency::Stats {
+        self.idempotency.as_ref().map(Idempotency::stats).unwrap_or_default()
     }
 }
 

@@ -17,6 +17,7 @@ mod fuzzed;
 mod grants;
 mod guests;
 mod guide;
+mod idempotency;
 mod lexicons;
 mod links;
 mod network;

@@ -161,8 +161,10 @@ impl World {
     /// Stops the service and starts another one on the same data directory.
     pub async fn restart(&mut self) {
         self.stop().await;
-        let service = Arc::downgrade(&self.service.take().unwrap());
-        while service.strong_count() > 0 {
+        let mut service = self.service.take().unwrap();
+        // Its files are closed when it is gone, not when nobody else has it.
+        while let Err(shared) = Arc::try_unwrap(service) {
+            service = shared;
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.start_service().await;

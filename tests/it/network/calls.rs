@@ -195,6 +195,26 @@ async fn a_grant_lets_its_caller_in_until_it_is_deleted() {
 }
 
 #[tokio::test]
+async fn a_call_with_a_key_runs_once_through_a_pds_and_a_crash() {
+    let Some(network) = Network::shared() else { return };
+    let mut service = Service::start(network, &[]).await;
+    let author = network.create_account(network.pds(0)).await;
+    let caller = network.create_account(network.pds(1)).await;
+    let (uri, _) = author.publish_echo().await;
+    let call = async |service: &Service, input: u32| {
+        let body = json!({ "function": uri, "input": input, "idempotencyKey": "8e03978e-40d5-43dd" });
+        caller.procedure(RUN).through(&service.audience()).json(&body).send().await
+    };
+    let first = call(&service, 1).await;
+    assert_eq!((first.status.as_u16(), &first.json()["output"]["echo"]), (200, &json!(1)));
+    assert_eq!(call(&service, 1).await.body, first.body);
+    assert_proxied_refusal(&call(&service, 2).await, 400, "IdempotencyKeyReuse");
+    service.restart().await;
+    assert_eq!(call(&service, 1).await.body, first.body);
+    assert_proxied_refusal(&call(&service, 2).await, 400, "IdempotencyKeyReuse");
+}
+
+#[tokio::test]
 async fn refusals_reach_a_proxied_caller_as_name_and_message() {
     let Some(network) = Network::shared() else { return };
     let service = Service::start(network, &[]).await;

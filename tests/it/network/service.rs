@@ -34,6 +34,12 @@ impl Service {
 
     /// The same, for tests of what must not start: the error tells how it ended and what it said.
     pub(crate) async fn try_start(network: &Network, more: &[&str]) -> Result<Service, String> {
+        let (plc, resolver) = (network.plc_url().to_string(), network.handle_resolver_url().to_string());
+        Service::try_start_among(&plc, &resolver, more).await
+    }
+
+    /// The same, with a PLC directory and a resolver of handles that are no part of a network.
+    pub(crate) async fn try_start_among(plc: &str, resolver: &str, more: &[&str]) -> Result<Service, String> {
         let data = TempDir::new().expect("a temporary directory can be made");
         let (port, admin_port) = (closed_port(), closed_port());
         let data_dir = data.path().join("data").display().to_string();
@@ -42,8 +48,8 @@ impl Service {
             format!("--listen=127.0.0.1:{port}"),
             format!("--admin-listen=127.0.0.1:{admin_port}"),
             format!("--data-dir={data_dir}"),
-            format!("--plc-url={}", network.plc_url()),
-            format!("--handle-resolver={}", network.handle_resolver_url()),
+            format!("--plc-url={plc}"),
+            format!("--handle-resolver={resolver}"),
             "--allow-private-network".to_owned(),
         ];
         // What a test says of a setting stands in place of the usual.
