@@ -1,6 +1,6 @@
-//! One line a call: who called what, what was decided, what it cost.
+//! What is known of a call, for the operator.
 //!
-//! In: the facts of a finished call. Out: a log line with the target `audit`, for the operator.
+//! In: the facts of a call, as they become known. Out: a record of them.
 //! Never: an input or an output, or a token.
 
 use std::time::Duration;
@@ -8,6 +8,9 @@ use std::time::Duration;
 use ipld_core::cid::Cid;
 
 use crate::identity::Did;
+use crate::sandbox::Outcome;
+use crate::telemetry::Stages;
+use crate::workers::CacheState;
 
 /// What is known of a call when it is over; what was never reached is absent.
 #[derive(Debug, Default)]
@@ -22,18 +25,15 @@ pub struct CallRecord {
     pub decided: &'static str,
     /// What the guest used.
     pub cpu: Option<Duration>,
+    /// Where the compiled code was.
+    pub cache: Option<CacheState>,
+    /// How long it took, stage by stage.
+    pub stages: Stages,
 }
 
-/// Writes the line.
-pub fn write(call: &CallRecord, request: &str, took: Duration) {
-    tracing::info!(
-        target: "audit",
-        request,
-        decided = call.decided,
-        caller = call.caller.as_ref().map(Did::as_str),
-        function = call.function.as_deref(),
-        cid = call.cid.map(|cid| cid.to_string()),
-        cpu_us = call.cpu.map(|cpu| cpu.as_micros() as u64),
-        took_us = took.as_micros() as u64,
-    );
+impl CallRecord {
+    /// That of a call whose caller goes away before anything is known.
+    pub fn canceled() -> CallRecord {
+        CallRecord { decided: Outcome::Canceled.as_str(), ..CallRecord::default() }
+    }
 }

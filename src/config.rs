@@ -103,7 +103,7 @@ pub struct Settings {
     /// Largest request body and output, in MiB, 1 to 10 [default: 1]
     #[arg(long, env = "AT_FUNCTIONS_MAX_PAYLOAD_MB", value_name = "MIB")]
     pub max_payload_mb: Option<u8>,
-    /// How log lines are written [default: text]
+    /// How log lines are written; pretty is another name for text [default: text]
     #[arg(long, env = "AT_FUNCTIONS_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
     /// What is logged, as `tracing` filters [default: info]
@@ -151,6 +151,8 @@ pub enum Isolation {
 pub enum LogFormat {
     /// For people.
     #[default]
+    #[serde(alias = "pretty")]
+    #[value(alias = "pretty")]
     Text,
     /// One JSON object a line.
     Json,

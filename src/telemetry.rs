@@ -3,6 +3,9 @@
 //! In: events. Out: lines on stderr, and figures that `/metrics` shows.
 //! Never: an input, an output or a token, and never a label that callers choose.
 
+mod stages;
+mod zeros;
+
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -11,16 +14,37 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
-use crate::workers::{Flaw, Stats};
+use crate::egress::{Ended, Way};
+use crate::workers::{CacheState, CompileEnd, Flaw, Stats};
 
+pub use stages::{Stage, Stages};
+
+const ARTIFACT_LOOKUPS: &str = "at_functions_artifact_lookups_total";
+const BUILD_INFO: &str = "at_functions_build_info";
 const CALLS: &str = "at_functions_calls_total";
 const CALL_SECONDS: &str = "at_functions_call_seconds";
+const COMPILE_SECONDS: &str = "at_functions_compile_seconds";
+const COMPILES_ENDED: &str = "at_functions_compiles_ended_total";
+const DESCRIBES: &str = "at_functions_describes_total";
 const HOST_CALLS: &str = "at_functions_host_calls_total";
+const LOOKUPS: &str = "at_functions_lookups_total";
 const READS: &str = "at_functions_reads_total";
+const READY: &str = "at_functions_ready";
+const UPSTREAM_REQUESTS: &str = "at_functions_upstream_requests_total";
+const UPSTREAM_SECONDS: &str = "at_functions_upstream_seconds";
 
 /// From a warm echo to the deadline of a call, in seconds.
 const CALL_BUCKETS: [f64; 13] =
     [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 9.0];
+/// From a lookup in memory to the deadline of a call, in seconds.
+const STAGE_BUCKETS: [f64; 12] = [0.00001, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 9.0];
+/// From a small module to the longest compile, in seconds.
+const COMPILE_BUCKETS: [f64; 8] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 6.0];
+/// From a host next door to the longest exchange of a call, in seconds.
+const UPSTREAM_BUCKETS: [f64; 9] = [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 9.0];
+/// How often what histograms were told is sorted into their buckets. Until then each call's figures take
+/// memory, also if nobody ever asks for `/metrics`.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Starts writing log lines to stderr. The error is about `filter`.
 pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), String> {
@@ -33,7 +57,7 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), String> {
     // A second start in one process (tests) keeps the first one's settings.
     let _ = match format {
         LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
     };
     Ok(())
 }
@@ -42,14 +66,41 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), String> {
 pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full(CALL_SECONDS.into()), &CALL_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(stages::STAGE_SECONDS.into()), &STAGE_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(COMPILE_SECONDS.into()), &COMPILE_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(UPSTREAM_SECONDS.into()), &UPSTREAM_BUCKETS)?
         .install_recorder()?;
+    zeros::register();
+    describe_gauge!(BUILD_INFO, "1, with the version of this service as a label");
+    describe_gauge!(READY, "1 while the service takes calls, as /readyz has it, else 0");
+    describe_histogram!(stages::STAGE_SECONDS, "Seconds that calls spent in a stage of their way");
+    describe_counter!(DESCRIBES, "Requests for at.functions.describe, by ok or the name of the error");
+    describe_counter!(ARTIFACT_LOOKUPS, "Where calls found the compiled code: warm, disk, or cold");
+    describe_counter!(LOOKUPS, "What calls looked up, by what it was and where it came from");
+    describe_counter!(COMPILES_ENDED, "Compiles by how they ended");
+    describe_histogram!(COMPILE_SECONDS, "Seconds from the compiler's start to its end");
+    describe_counter!(UPSTREAM_REQUESTS, "Requests to other hosts, by what for and what came of it");
+    describe_histogram!(
+        UPSTREAM_SECONDS,
+        "Seconds from a request to another host to its end, turns included"
+    );
     describe_counter!(CALLS, "Calls of at.functions.run, by outcome of the run or name of the error");
     describe_histogram!(CALL_SECONDS, "Seconds from a call's head to its answer");
     describe_counter!(HOST_CALLS, "What guests asked their host for, by what it was and what came of it");
     describe_counter!(READS, "What was read for guests, by what it was and where it came from");
     describe_gauge!("at_functions_runs", "Guests running now");
     describe_gauge!("at_functions_instances", "Instances of guests that have not been given back");
+    describe_gauge!("at_functions_run_places", "Guests that may run at once");
     describe_gauge!("at_functions_runs_waiting", "Runs waiting for a slot or for memory");
+    describe_gauge!("at_functions_runs_ready", "Guests that are ready and wait for their turn on a thread");
+    describe_gauge!("at_functions_memory_budget_bytes", "Memory that running guests may reserve together");
+    describe_gauge!(
+        "at_functions_kept_memory_bytes",
+        "Memory of ended guests that is kept for the next ones"
+    );
+    describe_gauge!("at_functions_artifacts", "Compiled modules kept in memory");
+    describe_gauge!("at_functions_artifact_memory_bytes", "What compiled modules weigh in memory");
+    describe_gauge!("at_functions_tokens_remembered", "Used tokens that are remembered until they expire");
     describe_gauge!("at_functions_modules_preparing", "Modules being fetched or compiled, or waiting to be");
     describe_gauge!("at_functions_compiling", "Modules being compiled now");
     describe_counter!("at_functions_compiles_total", "Modules handed to the compiler");
@@ -80,6 +131,34 @@ pub fn count_call(decided: &'static str, took: Duration) {
     histogram!(CALL_SECONDS).record(took.as_secs_f64());
 }
 
+/// Counts one request for a description. `decided` is of a closed set.
+pub fn count_describe(decided: &'static str) {
+    counter!(DESCRIBES, "decided" => decided).increment(1);
+}
+
+/// Counts where a call found its compiled code.
+pub fn count_artifact_lookup(from: CacheState) {
+    counter!(ARTIFACT_LOOKUPS, "from" => from.as_str()).increment(1);
+}
+
+/// Counts one lookup of a call. `what` is of a closed set.
+pub fn count_lookup(what: &'static str, in_memory: bool) {
+    let from = if in_memory { "memory" } else { "network" };
+    counter!(LOOKUPS, "what" => what, "from" => from).increment(1);
+}
+
+/// Counts one compile.
+pub fn count_compile(ended: CompileEnd, took: Duration) {
+    counter!(COMPILES_ENDED, "ended" => ended.as_str()).increment(1);
+    histogram!(COMPILE_SECONDS).record(took.as_secs_f64());
+}
+
+/// Counts one request to another host.
+pub fn count_upstream(way: Way, ended: Ended, took: Duration) {
+    counter!(UPSTREAM_REQUESTS, "way" => way.as_str(), "ended" => ended.as_str()).increment(1);
+    histogram!(UPSTREAM_SECONDS, "way" => way.as_str()).record(took.as_secs_f64());
+}
+
 /// Counts one host call. `call` and `answered` are of closed sets.
 pub fn count_host_call(call: &'static str, answered: &'static str) {
     counter!(HOST_CALLS, "call" => call, "answered" => answered).increment(1);
@@ -90,9 +169,33 @@ pub fn count_read(what: &'static str, from: &'static str) {
     counter!(READS, "what" => what, "from" => from).increment(1);
 }
 
+/// Sorts what histograms were told into their buckets, from time to time, for good.
+pub async fn keep_up(metrics: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(UPKEEP).await;
+        metrics.run_upkeep();
+    }
+}
+
+/// Records whether the service takes calls.
+pub fn record_ready(ready: bool) {
+    gauge!(READY).set(u8::from(ready));
+}
+
+/// Records how many used tokens are remembered.
+pub fn record_tokens(remembered: usize) {
+    gauge!("at_functions_tokens_remembered").set(remembered as f64);
+}
+
 /// Records the pool's state, when it is asked for.
 pub fn record_workers(stats: &Stats) {
     gauge!("at_functions_runs").set(stats.runs as f64);
+    gauge!("at_functions_run_places").set(stats.max_runs as f64);
+    gauge!("at_functions_runs_ready").set(stats.sandbox.ready as f64);
+    gauge!("at_functions_memory_budget_bytes").set(stats.memory_budget_bytes as f64);
+    gauge!("at_functions_kept_memory_bytes").set(stats.sandbox.kept_bytes as f64);
+    gauge!("at_functions_artifacts").set(stats.artifacts as f64);
+    gauge!("at_functions_artifact_memory_bytes").set(stats.artifact_bytes as f64);
     gauge!("at_functions_instances").set(stats.sandbox.instances as f64);
     gauge!("at_functions_runs_waiting").set(stats.waiting_runs as f64);
     gauge!("at_functions_modules_preparing").set(stats.preparing as f64);
@@ -144,6 +247,7 @@ mod tests {
     #[test]
     fn the_manual_names_every_metric_and_no_other() {
         let manual = metrics_in(include_str!("../docs/operating.md"));
-        assert_eq!(manual, metrics_in(include_str!("telemetry.rs")));
+        let sources = [include_str!("telemetry.rs"), include_str!("telemetry/stages.rs")];
+        assert_eq!(manual, sources.into_iter().flat_map(metrics_in).collect());
     }
 }

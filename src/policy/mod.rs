@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::auth::CallerDid;
 use crate::config::Anonymous;
+use crate::identity::Did;
 use crate::lexicon::{Grant, GrantSubject};
 use crate::registry::Function;
 
@@ -24,6 +25,16 @@ pub enum Caller {
     Anonymous,
     /// The token's issuer, proved by its signature.
     Verified(CallerDid),
+}
+
+impl Caller {
+    /// The caller's DID, if they said and proved who they are.
+    pub fn did(&self) -> Option<&Did> {
+        match self {
+            Caller::Anonymous => None,
+            Caller::Verified(caller) => Some(caller.did()),
+        }
+    }
 }
 
 /// The operator's rules.

@@ -11,17 +11,17 @@ use crate::audit;
 use crate::auth::{Repeat, Ticket};
 use crate::door::RunDoor;
 use crate::lexicon::FUNCTION_COLLECTION;
-use crate::policy::{Access, Caller, Reads};
+use crate::policy::{Caller, Reads};
 use crate::registry::{Function, MAX_BLOB_BYTES};
 use crate::sandbox::{Context, Door, Job, Limits, LogLine, Logs, MAX_MODULE_BYTES, NoDoor, Outcome, Owner};
-use crate::telemetry;
+use crate::telemetry::Stage;
 use crate::workers::Prepare;
 
 use super::deadline::Deadline;
 use super::envelope::RunRequest;
 use super::request_id::RequestId;
 use super::service::Service;
-use super::{XrpcError, answer, body};
+use super::{XrpcError, access, answer, body, call_log};
 
 /// The method's name, which tokens are bound to.
 pub(super) const RUN: &str = "at.functions.run";
@@ -39,13 +39,13 @@ pub(super) async fn run(service: &Service, request: Request<Body>, id: &RequestI
     let deadline = Deadline::start();
     let mut account = Account::open(id, deadline);
     let record = &mut account.record;
+    record.stages.enter(Stage::Auth);
     let (head, request_body) = request.into_parts();
-    let result = match authenticate(service, &head.headers, deadline).await {
+    let authenticated = authenticate(service, &head.headers, (RUN, Repeat::SingleUse), deadline).await;
+    record.stages.enter(Stage::Body);
+    let result = match authenticated {
         Ok((caller, ticket)) => {
-            record.caller = match &caller {
-                Caller::Verified(did) => Some(did.did().clone()),
-                Caller::Anonymous => None,
-            };
+            record.caller = caller.did().cloned();
             let result = attempt(service, &caller, &head, request_body, deadline, id, record).await;
             if let (Some(ticket), Err(error)) = (ticket, &result)
                 && error.gives_token_back()
@@ -79,23 +79,22 @@ struct Account<'a> {
 
 impl<'a> Account<'a> {
     fn open(id: &'a RequestId, deadline: Deadline) -> Account<'a> {
-        let decided = Outcome::Canceled.as_str();
-        Account { record: audit::CallRecord { decided, ..audit::CallRecord::default() }, id, deadline }
+        Account { record: audit::CallRecord::canceled(), id, deadline }
     }
 }
 
 impl Drop for Account<'_> {
     fn drop(&mut self) {
-        let took = self.deadline.elapsed();
-        audit::write(&self.record, self.id.as_str(), took);
-        telemetry::count_call(self.record.decided, took);
+        self.record.stages.end();
+        call_log::tell(&self.record, self.id, self.deadline.elapsed());
     }
 }
 
-/// Who calls. A token, where there is one, is verified whatever the rule for calls without.
-async fn authenticate(
+/// Who calls the method. A token, where there is one, is verified whatever the rule for calls without.
+pub(super) async fn authenticate(
     service: &Service,
     headers: &http::HeaderMap,
+    (method, repeat): (&str, Repeat),
     deadline: Deadline,
 ) -> Result<(Caller, Option<Ticket>), XrpcError> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
@@ -111,8 +110,7 @@ async fn authenticate(
     if authorization.is_none() && service.policy.admits_anonymous() {
         return Ok((Caller::Anonymous, None));
     }
-    let verifying =
-        service.verifier.verify(authorization.map(|value| value.as_bytes()), RUN, Repeat::SingleUse);
+    let verifying = service.verifier.verify(authorization.map(|value| value.as_bytes()), method, repeat);
     let verified = deadline
         .bound(verifying, || {
             XrpcError::new(
@@ -151,29 +149,24 @@ async fn attempt(
     let request = RunRequest::parse(&bytes)?;
     record.function = Some(request.function.to_string());
 
-    let late = || {
-        XrpcError::new(
-            http::StatusCode::GATEWAY_TIMEOUT,
-            "RepoTimeout",
-            "the author's repo could not be read in time; try again",
-        )
-    };
+    record.stages.enter(Stage::Record);
+    let late = XrpcError::repo_timeout;
     let mut function = deadline.bound(service.registry.function(&request.function), late).await?;
     if request.cid.is_some_and(|expected| expected != function.cid) {
         function = deadline.bound(service.registry.function_anew(&function), late).await?;
     }
     record.cid = Some(function.cid);
-    if let Access::IfGranted(subject) = service.policy.may_run(caller, &function)? {
-        let grant = deadline.bound(service.registry.grant(subject), late).await?;
-        service.policy.granted(grant, service.clock.since_epoch())?;
-    }
+    record.stages.enter(Stage::Policy);
+    access::check(service, caller, &function, deadline).await?;
     if let Some(expected) = request.cid.filter(|expected| *expected != function.cid) {
         return Err(changed(&expected, &function));
     }
 
     let input = bytes.slice_ref(request.input.get().as_bytes());
     // Before the code is fetched or compiled: neither is owed to an input that will not run.
+    record.stages.enter(Stage::Input);
     service.checks.input(&function, input.clone(), deadline).await?;
+    record.stages.enter(Stage::Code);
     let at_hand = deadline.bound(service.registry.confirm_code(&function), late).await?;
     let metadata = &function.metadata;
     let owner: Arc<str> = function.author.as_str().into();
@@ -192,7 +185,9 @@ async fn attempt(
             }
         }
     };
+    record.stages.enter(Stage::Compile);
     let (artifact, cache) = service.workers.prepare(prepare, code).await?;
+    record.cache = Some(cache);
     let job = Job {
         artifact,
         owner: Owner { name: owner, public: metadata.public },
@@ -201,7 +196,10 @@ async fn attempt(
         context: Arc::new(context(caller, &function, id, service.clock.since_epoch())),
         door: door(service, &function),
     };
+    record.stages.enter(Stage::Queue);
     let mut completion = service.workers.run(job, deadline.answer_by()).await?;
+    record.stages.ran(completion.wall);
+    record.stages.enter(Stage::Answer);
     record.cpu = Some(completion.usage.cpu);
     tell_logs(&completion.logs, id);
     let mismatch = service.checks.output(&function, &mut completion, deadline).await?;
@@ -220,7 +218,7 @@ fn tell_logs(logs: &Logs, id: &RequestId) {
 }
 
 /// The lower of the record's and the operator's limits.
-fn limits(service: &Service, function: &Function) -> Limits {
+pub(super) fn limits(service: &Service, function: &Function) -> Limits {
     let metadata = &function.metadata;
     Limits {
         memory_bytes: u64::from(metadata.max_memory_mb.min(service.max_memory_mb)) * 1024 * 1024,
@@ -237,9 +235,14 @@ fn door(service: &Service, function: &Function) -> Arc<dyn Door> {
     if !metadata.mode.has_host_calls() {
         return Arc::new(NoDoor);
     }
-    let reads = Reads::of(metadata.allowed_hosts.as_deref(), service.undeclared_reads);
+    let reads = reads(service, function);
     let (registry, author) = (service.registry.clone(), function.author.clone());
     Arc::new(RunDoor::new(registry, reads, author, tokio::runtime::Handle::current()))
+}
+
+/// What the function may read here.
+pub(super) fn reads(service: &Service, function: &Function) -> Reads {
+    Reads::of(function.metadata.allowed_hosts.as_deref(), service.undeclared_reads)
 }
 
 /// What the function may learn of the call.
@@ -324,7 +327,7 @@ mod tests {
         let of_this_call = text.lines().filter(|line| line.contains(id.as_str())).collect::<Vec<_>>();
         assert_eq!(of_this_call.len(), 1, "{text}");
         assert!(
-            of_this_call[0].contains("audit") && of_this_call[0].contains("decided=\"canceled\""),
+            of_this_call[0].contains(" call: ") && of_this_call[0].contains("decided=\"canceled\""),
             "{text}"
         );
     }

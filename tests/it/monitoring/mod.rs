@@ -1,0 +1,4 @@
+//! What operators see of the service: its metrics, and whether it is ready.
+
+mod figures;
+mod ready;
