@@ -1,4 +1,6 @@
-//! What operators see of the service: its metrics, and whether it is ready.
+//! What operators see of the service: its metrics, what is made of them, and whether it is ready.
 
+mod expressions;
 mod figures;
 mod ready;
+mod shown;
