@@ -207,5 +207,5 @@ async fn calls_are_counted_in_series_that_were_there_and_nothing_says_who_called
     ] {
         assert_eq!(after.value(series), expected, "{series}");
     }
-    assert!(after.value(r#"at_functions_stage_seconds_sum{stage="run"}"#) >= 0.1, "the timeout's 100 ms");
+    assert!(after.value(r#"at_functions_stage_seconds_sum{stage="run"}"#) > 0.05, "the timeout took 100 ms");
 }
