@@ -138,7 +138,7 @@ pub struct Settings {
     /// Files of the audit log that are kept, older ones are deleted; 0 for all [default: 16]
     #[arg(long, env = "AT_FUNCTIONS_AUDIT_KEEP", value_name = "N")]
     pub audit_keep: Option<usize>,
-    /// How log lines are written [default: text]
+    /// How log lines are written; pretty is another name for text [default: text]
     #[arg(long, env = "AT_FUNCTIONS_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
     /// What is logged, as `tracing` filters [default: info]
@@ -197,6 +197,8 @@ pub enum AuditRule {
 pub enum LogFormat {
     /// For people.
     #[default]
+    #[serde(alias = "pretty")]
+    #[value(alias = "pretty")]
     Text,
     /// One JSON object a line.
     Json,

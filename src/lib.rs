@@ -15,7 +15,7 @@
 //!    workers     admission of the module → compiled artifact, kept in memory and on disk
 //!    sandbox     fresh instance → run → outcome; its host calls come back through the door
 //!    door        what a guest asks for → policy: the record's `allowedHosts` → registry: the read
-//!    server      the output by the record's `outputSchema`; {ok, output | error, ...}, audit line, metrics
+//!    server      the output by the record's `outputSchema`; {ok, output | error, ...}, log line, metrics
 //! ```
 //!
 //! What the rooms stand on: `egress` (the only way out to the network), `identity` (DIDs, handles,

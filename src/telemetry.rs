@@ -3,6 +3,9 @@
 //! In: events. Out: lines on stderr, and figures that `/metrics` shows.
 //! Never: an input, an output or a token, and never a label that callers choose.
 
+mod stages;
+mod zeros;
+
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -12,13 +15,22 @@ use tracing_subscriber::EnvFilter;
 
 use crate::audit;
 use crate::config::LogFormat;
+use crate::egress::{Ended, Way};
 use crate::idempotency;
 use crate::policy::limits::Kind;
-use crate::workers::{Flaw, Stats};
+use crate::workers::{CacheState, CompileEnd, Flaw, Stats};
 
+pub use stages::{Stage, Stages};
+
+const ARTIFACT_LOOKUPS: &str = "at_functions_artifact_lookups_total";
+const BUILD_INFO: &str = "at_functions_build_info";
 const CALLS: &str = "at_functions_calls_total";
 const CALL_SECONDS: &str = "at_functions_call_seconds";
+const COMPILE_SECONDS: &str = "at_functions_compile_seconds";
+const COMPILES_ENDED: &str = "at_functions_compiles_ended_total";
+const DESCRIBES: &str = "at_functions_describes_total";
 const HOST_CALLS: &str = "at_functions_host_calls_total";
+const LOOKUPS: &str = "at_functions_lookups_total";
 const READS: &str = "at_functions_reads_total";
 const POLICY_RELOADS: &str = "at_functions_policy_reloads_total";
 const POLICY_LOADED: &str = "at_functions_policy_loaded_timestamp_seconds";
@@ -29,10 +41,22 @@ const RUN_WAIT_SECONDS: &str = "at_functions_run_wait_seconds";
 /// Why a run is not let into the queue, or does not come out of it in time.
 const NOT_RUN: [&str; 4] = ["deadline", "full", "late", "share"];
 const NAMED_CALLS: &str = "at_functions_named_calls_total";
+const READY: &str = "at_functions_ready";
+const UPSTREAM_REQUESTS: &str = "at_functions_upstream_requests_total";
+const UPSTREAM_SECONDS: &str = "at_functions_upstream_seconds";
 
 /// From a warm echo to the deadline of a call, in seconds.
 const CALL_BUCKETS: [f64; 13] =
     [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 9.0];
+/// From a lookup in memory to the deadline of a call, in seconds.
+const STAGE_BUCKETS: [f64; 12] = [0.00001, 0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 9.0];
+/// From a small module to the longest compile, in seconds.
+const COMPILE_BUCKETS: [f64; 8] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 6.0];
+/// From a host next door to the longest exchange of a call, in seconds.
+const UPSTREAM_BUCKETS: [f64; 9] = [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0, 9.0];
+/// How often what histograms were told is sorted into their buckets. Until then each call's figures take
+/// memory, also if nobody ever asks for `/metrics`.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Starts writing log lines to stderr. The error is about `filter`.
 pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), String> {
@@ -45,7 +69,7 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), String> {
     // A second start in one process (tests) keeps the first one's settings.
     let _ = match format {
         LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
     };
     Ok(())
 }
@@ -55,7 +79,24 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full(CALL_SECONDS.into()), &CALL_BUCKETS)?
         .set_buckets_for_metric(Matcher::Full(RUN_WAIT_SECONDS.into()), &CALL_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(stages::STAGE_SECONDS.into()), &STAGE_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(COMPILE_SECONDS.into()), &COMPILE_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(UPSTREAM_SECONDS.into()), &UPSTREAM_BUCKETS)?
         .install_recorder()?;
+    zeros::register();
+    describe_gauge!(BUILD_INFO, "1, with the version of this service as a label");
+    describe_gauge!(READY, "1 while the service takes calls, as /readyz has it, else 0");
+    describe_histogram!(stages::STAGE_SECONDS, "Seconds that calls spent in a stage of their way");
+    describe_counter!(DESCRIBES, "Requests for at.functions.describe, by ok or the name of the error");
+    describe_counter!(ARTIFACT_LOOKUPS, "Where calls found the compiled code: warm, disk, or cold");
+    describe_counter!(LOOKUPS, "What calls looked up, by what it was and where it came from");
+    describe_counter!(COMPILES_ENDED, "Compiles by how they ended");
+    describe_histogram!(COMPILE_SECONDS, "Seconds from the compiler's start to its end");
+    describe_counter!(UPSTREAM_REQUESTS, "Requests to other hosts, by what for and what came of it");
+    describe_histogram!(
+        UPSTREAM_SECONDS,
+        "Seconds from a request to another host to its end, turns included"
+    );
     describe_counter!(CALLS, "Calls of at.functions.run, by outcome of the run or name of the error");
     describe_histogram!(CALL_SECONDS, "Seconds from a call's head to its answer");
     describe_counter!(HOST_CALLS, "What guests asked their host for, by what it was and what came of it");
@@ -65,7 +106,6 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(LIMITED, "Calls refused by a limit, by which, and by how often or how many at once");
     describe_counter!(RUNS_REFUSED, "Runs refused by the queue, by why");
     describe_histogram!(RUN_WAIT_SECONDS, "Seconds that runs waited in the queue");
-    begin_overload_at_zero();
     describe_counter!(NAMED_CALLS, "Calls with an idempotency key, by where their answer came from");
     describe_gauge!("at_functions_kept_answers", "Answers kept for calls with an idempotency key");
     describe_gauge!("at_functions_kept_answer_bytes", "What kept answers count against their limit");
@@ -75,7 +115,17 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     );
     describe_gauge!("at_functions_runs", "Guests running now");
     describe_gauge!("at_functions_instances", "Instances of guests that have not been given back");
+    describe_gauge!("at_functions_run_places", "Guests that may run at once");
     describe_gauge!("at_functions_runs_waiting", "Runs waiting for a slot or for memory");
+    describe_gauge!("at_functions_runs_ready", "Guests that are ready and wait for their turn on a thread");
+    describe_gauge!("at_functions_memory_budget_bytes", "Memory that running guests may reserve together");
+    describe_gauge!(
+        "at_functions_kept_memory_bytes",
+        "Memory of ended guests that is kept for the next ones"
+    );
+    describe_gauge!("at_functions_artifacts", "Compiled modules kept in memory");
+    describe_gauge!("at_functions_artifact_memory_bytes", "What compiled modules weigh in memory");
+    describe_gauge!("at_functions_tokens_remembered", "Used tokens that are remembered until they expire");
     describe_gauge!("at_functions_modules_preparing", "Modules being fetched or compiled, or waiting to be");
     describe_gauge!("at_functions_compiling", "Modules being compiled now");
     describe_counter!("at_functions_compiles_total", "Modules handed to the compiler");
@@ -111,6 +161,34 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
 pub fn count_call(decided: &'static str, took: Duration) {
     counter!(CALLS, "decided" => decided).increment(1);
     histogram!(CALL_SECONDS).record(took.as_secs_f64());
+}
+
+/// Counts one request for a description. `decided` is of a closed set.
+pub fn count_describe(decided: &'static str) {
+    counter!(DESCRIBES, "decided" => decided).increment(1);
+}
+
+/// Counts where a call found its compiled code.
+pub fn count_artifact_lookup(from: CacheState) {
+    counter!(ARTIFACT_LOOKUPS, "from" => from.as_str()).increment(1);
+}
+
+/// Counts one lookup of a call. `what` is of a closed set.
+pub fn count_lookup(what: &'static str, in_memory: bool) {
+    let from = if in_memory { "memory" } else { "network" };
+    counter!(LOOKUPS, "what" => what, "from" => from).increment(1);
+}
+
+/// Counts one compile.
+pub fn count_compile(ended: CompileEnd, took: Duration) {
+    counter!(COMPILES_ENDED, "ended" => ended.as_str()).increment(1);
+    histogram!(COMPILE_SECONDS).record(took.as_secs_f64());
+}
+
+/// Counts one request to another host.
+pub fn count_upstream(way: Way, ended: Ended, took: Duration) {
+    counter!(UPSTREAM_REQUESTS, "way" => way.as_str(), "ended" => ended.as_str()).increment(1);
+    histogram!(UPSTREAM_SECONDS, "way" => way.as_str()).record(took.as_secs_f64());
 }
 
 /// Counts one host call. `call` and `answered` are of closed sets.
@@ -162,7 +240,7 @@ impl PolicyReload {
 }
 
 /// Shows the policy file's figures from the start, at zero.
-pub fn announce_policy_reloads() {
+fn announce_policy_reloads() {
     for result in PolicyReload::ALL {
         counter!(POLICY_RELOADS, "result" => result.as_str()).increment(0);
     }
@@ -208,9 +286,33 @@ fn begin_overload_at_zero() {
     }
 }
 
+/// Sorts what histograms were told into their buckets, from time to time, for good.
+pub async fn keep_up(metrics: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(UPKEEP).await;
+        metrics.run_upkeep();
+    }
+}
+
+/// Records whether the service takes calls.
+pub fn record_ready(ready: bool) {
+    gauge!(READY).set(u8::from(ready));
+}
+
+/// Records how many used tokens are remembered.
+pub fn record_tokens(remembered: usize) {
+    gauge!("at_functions_tokens_remembered").set(remembered as f64);
+}
+
 /// Records the pool's state, when it is asked for.
 pub fn record_workers(stats: &Stats) {
     gauge!("at_functions_runs").set(stats.runs as f64);
+    gauge!("at_functions_run_places").set(stats.max_runs as f64);
+    gauge!("at_functions_runs_ready").set(stats.sandbox.ready as f64);
+    gauge!("at_functions_memory_budget_bytes").set(stats.memory_budget_bytes as f64);
+    gauge!("at_functions_kept_memory_bytes").set(stats.sandbox.kept_bytes as f64);
+    gauge!("at_functions_artifacts").set(stats.artifacts as f64);
+    gauge!("at_functions_artifact_memory_bytes").set(stats.artifact_bytes as f64);
     gauge!("at_functions_instances").set(stats.sandbox.instances as f64);
     gauge!("at_functions_runs_waiting").set(stats.waiting_runs as f64);
     gauge!("at_functions_modules_preparing").set(stats.preparing as f64);
@@ -296,8 +398,21 @@ mod tests {
     }
 
     #[test]
+    fn the_policy_files_figures_are_there_before_it_is_read() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, announce_policy_reloads);
+        let text = recorder.handle().render();
+        for result in PolicyReload::ALL.map(PolicyReload::as_str) {
+            let line = format!("at_functions_policy_reloads_total{{result=\"{result}\"}} 0");
+            assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
+        }
+        assert!(text.contains("at_functions_policy_loaded_timestamp_seconds 0"), "{text}");
+    }
+
+    #[test]
     fn the_manual_names_every_metric_and_no_other() {
         let manual = metrics_in(include_str!("../docs/operating.md"));
-        assert_eq!(manual, metrics_in(include_str!("telemetry.rs")));
+        let sources = [include_str!("telemetry.rs"), include_str!("telemetry/stages.rs")];
+        assert_eq!(manual, sources.into_iter().flat_map(metrics_in).collect());
     }
 }

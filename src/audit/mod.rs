@@ -28,6 +28,6 @@ pub use error::{OpenError, Unwritten};
 pub use files::{LogFiles, in_order};
 pub use head::{Committed, committed};
 pub use log::{AuditLog, AuditLogConfig};
-pub use record::{CallRecord, write};
+pub use record::CallRecord;
 pub use state::Stats;
 pub use verify::{Expected, Findings, Flaw, Issue, verify};

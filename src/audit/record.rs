@@ -1,11 +1,13 @@
-//! The facts of a call: who called what, what was decided, what it cost. And the line of them in the service's own log.
+//! The facts of a call: who called what, what was decided, what it cost.
 
 use std::time::Duration;
 
 use ipld_core::cid::Cid;
 
 use crate::identity::Did;
-use crate::sandbox::Usage;
+use crate::sandbox::{Outcome, Usage};
+use crate::telemetry::Stages;
+use crate::workers::CacheState;
 
 /// What is known of a call when it is over; what was never reached is absent.
 #[derive(Clone, Debug, Default)]
@@ -22,18 +24,15 @@ pub struct CallRecord {
     pub decided: &'static str,
     /// What the guest used.
     pub usage: Option<Usage>,
+    /// Where the compiled code was.
+    pub cache: Option<CacheState>,
+    /// How long it took, stage by stage.
+    pub stages: Stages,
 }
 
-/// Writes the line of the service's own log.
-pub fn write(call: &CallRecord, request: &str, took: Duration) {
-    tracing::info!(
-        target: "audit",
-        request,
-        decided = call.decided,
-        caller = call.caller.as_ref().map(Did::as_str),
-        function = call.function.as_deref(),
-        cid = call.cid.map(|cid| cid.to_string()),
-        cpu_us = call.usage.map(|usage| usage.cpu.as_micros() as u64),
-        took_us = took.as_micros() as u64,
-    );
+impl CallRecord {
+    /// That of a call whose caller goes away before anything is known.
+    pub fn canceled() -> CallRecord {
+        CallRecord { decided: Outcome::Canceled.as_str(), ..CallRecord::default() }
+    }
 }

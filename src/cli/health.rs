@@ -5,6 +5,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::error::{CliError, Unreachable};
 use super::output::{Report, printable};
 
@@ -49,8 +51,21 @@ pub(super) fn run(args: &HealthArgs) -> Result<Report, CliError> {
     if answer.starts_with("HTTP/1.1 200") {
         Ok(Report::done("ready"))
     } else {
-        let why = printable(answer.lines().next().unwrap_or("nothing"));
-        Err(CliError::Unusable { host, why })
+        Err(CliError::Unusable { host, why: why(&answer) })
+    }
+}
+
+/// The reasons that the service gives, or else how its answer begins.
+fn why(answer: &str) -> String {
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let told: Value = serde_json::from_str(body).unwrap_or_default();
+    let reasons = told["reasons"].as_array().into_iter().flatten();
+    let reasons: Vec<String> = reasons
+        .filter_map(|reason| Some(format!("{}: {}", reason["part"].as_str()?, reason["why"].as_str()?)))
+        .collect();
+    match reasons.is_empty() {
+        true => printable(answer.lines().next().unwrap_or("nothing")),
+        false => printable(&format!("it is not ready ({})", reasons.join("; "))),
     }
 }
 
@@ -62,4 +77,20 @@ fn ask(address: SocketAddr) -> std::io::Result<String> {
     let mut answer = Vec::new();
     stream.take(4096).read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reasons_of_a_service_are_told_and_else_how_its_answer_begins() {
+        let body =
+            r#"{"ready":false,"reasons":[{"part":"sandbox","why":"not yet"},{"part":"store","why":"full"}]}"#;
+        let answer =
+            format!("HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\r\n{body}");
+        assert_eq!(why(&answer), "it is not ready (sandbox: not yet; store: full)");
+        assert_eq!(why("HTTP/1.1 404 Not Found\r\n\r\nnothing"), "HTTP/1.1 404 Not Found");
+        assert_eq!(why(""), "nothing");
+    }
 }

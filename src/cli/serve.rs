@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::Clock;
 use crate::config::{Config, Isolation, Settings};
-use crate::server::{self, Admin, Listener, Service};
+use crate::server::{self, Admin, Listener, Part, Service};
 use crate::telemetry;
 
 /// Run the service: verify callers, prove functions, run them
@@ -63,20 +63,26 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
     survive_file_size_limit();
     let public = Listener::bind("--listen", config.listen).await?;
     let admin = Listener::bind("--admin-listen", config.admin_listen).await?;
+    let (admin_address, view) = (admin.address(), Admin::starting(metrics));
+    let admin = tokio::spawn(server::serve(admin, Arc::clone(&view).router(), std::future::pending()));
     let sandbox = server::sandbox(&config).await?;
+    view.readiness().has(Part::Sandbox);
     let service = Service::start_with(&config, Clock::system(), sandbox)?;
     if config.policy.is_some() {
         reload_at_hangup(Arc::downgrade(&service))?;
     }
+    view.stands(Arc::clone(&service));
     tracing::info!(
         service = format!("{}#{}", config.hostname.did(), config.service_id),
         listen = public.address().to_string(),
-        admin = admin.address().to_string(),
+        admin = admin_address.to_string(),
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
-    let admin_router = Admin::new(service.clone(), metrics).router();
-    let admin = tokio::spawn(server::serve(admin, admin_router, std::future::pending()));
+    let stop = async {
+        stop.await;
+        view.readiness().lacks(Part::Draining, "the service was told to stop");
+    };
     server::serve(public, server::router(service), stop).await;
     admin.abort();
     tracing::info!("stopped");

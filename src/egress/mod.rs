@@ -11,6 +11,7 @@
 mod address;
 mod budget;
 mod client;
+mod counted;
 mod dns;
 mod error;
 mod gate;
@@ -32,12 +33,14 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use self::client::{Hop, HttpClient};
+use self::counted::Counted;
 use self::dns::{Lookup, SystemDns};
 use self::hosts::{HostLimits, Hosts};
 use self::url::Rules;
 use crate::identity::Did;
 
 pub(crate) use self::budget::Budgets;
+pub use self::counted::{Ended, Way};
 pub use self::error::{EgressError, StartError};
 pub(crate) use self::gate::{Gate, GateLimits, Place};
 pub use self::url::BlockReason;
@@ -57,7 +60,7 @@ pub struct EgressConfig {
 
 /// The way out. Cheap to clone; all clones share its queues.
 #[derive(Clone)]
-pub struct Egress(Arc<Parts>);
+pub struct Egress(Arc<Parts>, Option<Way>);
 
 struct Parts {
     rules: Rules,
@@ -125,7 +128,12 @@ impl Egress {
     fn with_parts(rules: Rules, lookup: Arc<dyn Lookup>, limits: HostLimits) -> Result<Egress, StartError> {
         let client = HttpClient::new(&rules, Arc::clone(&lookup))?;
         let (hosts, questions) = (Hosts::new(limits), Semaphore::new(TXT_AT_ONCE));
-        Ok(Egress(Arc::new(Parts { rules, client, lookup, hosts, questions })))
+        Ok(Egress(Arc::new(Parts { rules, client, lookup, hosts, questions }), None))
+    }
+
+    /// The same, with its requests counted in the metrics as being for `way`.
+    pub fn counted_as(self, way: Way) -> Egress {
+        Egress(self.0, Some(way))
     }
 
     /// Sends a GET request and reads the answer, within its budgets.
@@ -133,6 +141,13 @@ impl Egress {
     /// A 429 is answered with [`EgressError::RateLimited`], and so is, at once, every request to that
     /// host until it may be asked again.
     pub async fn get(&self, request: Get<'_>) -> Result<Response, EgressError> {
+        let counted = Counted::begin(self.1);
+        let answer = self.ask(request).await;
+        counted.end(&answer);
+        answer
+    }
+
+    async fn ask(&self, request: Get<'_>) -> Result<Response, EgressError> {
         let deadline = Instant::now() + request.timeout.min(LONGEST_EXCHANGE);
         self.0.rules.check(request.url).map_err(EgressError::Blocked)?;
         let mut url = request.url.clone();

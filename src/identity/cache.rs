@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::IdentityError;
 use crate::clock::Clock;
+use crate::telemetry;
 
 /// Fetches under way for one cache. Each costs a task and, sooner or later, a place in a bounded queue.
 const MAX_FLIGHTS: usize = 2048;
@@ -40,6 +41,8 @@ pub(super) struct Ages {
 pub(super) struct Cache<K, V>(Arc<Shared<K, V>>);
 
 struct Shared<K, V> {
+    /// What is kept here, in the metrics.
+    what: &'static str,
     good: moka::future::Cache<K, At<V>>,
     failed: moka::future::Cache<K, At<IdentityError>>,
     flights: Mutex<HashMap<K, Landing<V>>>,
@@ -78,8 +81,15 @@ where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    /// An empty cache of at most `max_bytes`, as `weigh` counts them.
-    pub(super) fn new(max_bytes: u64, weigh: fn(&K, &V) -> usize, ages: Ages, clock: Clock) -> Cache<K, V> {
+    /// An empty cache of at most `max_bytes`, as `weigh` counts them. `what` is kept in it, in one word, is
+    /// for the metrics.
+    pub(super) fn new(
+        what: &'static str,
+        max_bytes: u64,
+        weigh: fn(&K, &V) -> usize,
+        ages: Ages,
+        clock: Clock,
+    ) -> Cache<K, V> {
         let weigher = move |key: &K, at: &At<V>| u32::try_from(weigh(key, &at.what)).unwrap_or(u32::MAX);
         // Ages are judged by `clock`. The cache's own time only sees to it that nothing stays for good,
         // even when the machine's time of day is set back.
@@ -92,7 +102,7 @@ where
             .max_capacity(MAX_FAILURES)
             .time_to_live(ages.refused.max(ages.trouble))
             .build();
-        Cache(Arc::new(Shared { good, failed, flights: Mutex::default(), clock, ages }))
+        Cache(Arc::new(Shared { what, good, failed, flights: Mutex::default(), clock, ages }))
     }
 
     /// What is known of `key`, or what `fetch` brings.
@@ -100,7 +110,9 @@ where
     where
         F: Future<Output = Outcome<V>> + Send + 'static,
     {
-        match self.0.judge(key, want).await {
+        let verdict = self.0.judge(key, want).await;
+        telemetry::count_lookup(self.0.what, !matches!(verdict, Verdict::Fetch));
+        match verdict {
             Verdict::Answer(outcome) => outcome,
             Verdict::AnswerAndFetch(value) => {
                 // Nobody waits for it, so it does not matter that there is no room for it.
@@ -255,7 +267,7 @@ mod tests {
     };
 
     fn cache() -> Cache<u8, u8> {
-        Cache::new(1000, |_, _| 1, AGES, Clock::manual(1_700_000_000))
+        Cache::new("document", 1000, |_, _| 1, AGES, Clock::manual(1_700_000_000))
     }
 
     #[tokio::test]
@@ -287,7 +299,8 @@ mod tests {
 
     #[tokio::test]
     async fn fetches_under_way_are_bounded_and_known_answers_are_still_given() {
-        let cache: Cache<usize, u8> = Cache::new(1000, |_, _| 1, AGES, Clock::manual(1_700_000_000));
+        let cache: Cache<usize, u8> =
+            Cache::new("document", 1000, |_, _| 1, AGES, Clock::manual(1_700_000_000));
         assert_eq!(cache.get(&0, Want::Known, async { Ok(7) }).await, Ok(7));
         for key in 1..=MAX_FLIGHTS {
             cache.join(&key, Want::Known, std::future::pending()).unwrap();
@@ -299,7 +312,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_flood_of_failures_does_not_push_out_what_is_known() {
-        let cache: Cache<usize, u8> = Cache::new(2, |_, _| 1, AGES, Clock::manual(1_700_000_000));
+        let cache: Cache<usize, u8> = Cache::new("document", 2, |_, _| 1, AGES, Clock::manual(1_700_000_000));
         assert_eq!(cache.get(&0, Want::Known, async { Ok(7) }).await, Ok(7));
         for key in 1..500 {
             let none = cache.get(&key, Want::Known, async { Err(IdentityError::NotFound) }).await;

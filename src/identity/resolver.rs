@@ -69,8 +69,8 @@ impl Resolver {
         let weigh_handle = |handle: &Handle, did: &Did| 256 + handle.as_str().len() + did.as_str().len();
         let source = Source { config, egress, web, sites: Gate::new(WEB_LIMITS) };
         Resolver {
-            documents: Cache::new(DOCUMENTS_BYTES, weigh_document, DOCUMENT_AGES, clock.clone()),
-            handles: Cache::new(HANDLES_BYTES, weigh_handle, HANDLE_AGES, clock),
+            documents: Cache::new("document", DOCUMENTS_BYTES, weigh_document, DOCUMENT_AGES, clock.clone()),
+            handles: Cache::new("handle", HANDLES_BYTES, weigh_handle, HANDLE_AGES, clock),
             source: Arc::new(source),
         }
     }

@@ -6,12 +6,14 @@
 mod at_uri;
 pub mod data_model;
 mod datetime;
+mod errors;
 mod grant;
 mod metadata;
 mod mode;
 mod schema;
 
 pub use at_uri::{AtUri, Authority, InvalidAtUri, Nsid, RecordKey};
+pub use errors::ERRORS;
 pub use grant::{GRANT_COLLECTION, Grant, GrantSubject, InvalidGrant};
 pub use metadata::{CodeRef, FUNCTION_COLLECTION, FunctionMetadata, InvalidMetadata, Problem, Schemas};
 pub use mode::Mode;

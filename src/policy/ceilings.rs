@@ -57,8 +57,8 @@ impl Ceilings {
 
     /// The lowest of those that mean this function.
     pub(super) fn of(&self, author: &Did, rkey: &RecordKey) -> Ceiling {
-        let author_s = self.authors.get(author).copied().unwrap_or(self.all);
-        let function_s = self.functions.get(&(author.clone(), rkey.clone())).copied().unwrap_or(self.all);
-        author_s.lowered_to(function_s)
+        let of_author = self.authors.get(author).copied().unwrap_or(self.all);
+        let of_function = self.functions.get(&(author.clone(), rkey.clone())).copied().unwrap_or(self.all);
+        of_author.lowered_to(of_function)
     }
 }

@@ -49,6 +49,16 @@ pub enum Caller {
     Verified(CallerDid),
 }
 
+impl Caller {
+    /// The caller's DID, if they said and proved who they are.
+    pub fn did(&self) -> Option<&Did> {
+        match self {
+            Caller::Anonymous => None,
+            Caller::Verified(caller) => Some(caller.did()),
+        }
+    }
+}
+
 /// The operator's rules.
 #[derive(Clone, Debug)]
 pub struct Policy {

@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 
 use crate::identity::Did;
 use crate::lexicon::RecordKey;
+use crate::telemetry;
 
 use super::{Function, RegistryError, Trouble};
 
@@ -89,8 +90,15 @@ impl Caches {
     where
         F: Future<Output = Result<Arc<Function>, RegistryError>> + Send + 'static,
     {
-        let init = detached(fetch(name.clone()));
-        self.functions.get_with(name, init).await
+        if let Some(known) = self.functions.get(&name).await {
+            telemetry::count_lookup("record", true);
+            return known;
+        }
+        // On the heap: it is large, and would be moved through every layer up to the call.
+        let init = Box::pin(detached(fetch(name.clone())));
+        let found = self.functions.entry(name).or_insert_with(init).await;
+        telemetry::count_lookup("record", !found.is_fresh());
+        found.into_value()
     }
 
     /// The function as a fetch finds it that is sent after this call. Those who ask within
@@ -117,6 +125,7 @@ impl Caches {
         }
         let sent = tokio::time::Instant::now();
         forced.sent = Some(sent);
+        telemetry::count_lookup("record", false);
         let found = detached(fetch(name.clone())).await;
         if found.as_ref().map_or_else(RegistryError::is_of_the_function, |_| true) {
             self.functions.insert(name, found.clone()).await;
@@ -127,7 +136,11 @@ impl Caches {
 
     /// The length of the blob, if its author's PDS gave it out within the TTL of code.
     pub(super) async fn given_out(&self, name: &CodeName) -> Option<u64> {
-        self.given_out.get(name).await
+        let length = self.given_out.get(name).await;
+        if length.is_some() {
+            telemetry::count_lookup("code", true);
+        }
+        length
     }
 
     pub(super) async fn code<F>(
@@ -138,7 +151,11 @@ impl Caches {
     where
         F: Future<Output = Result<Bytes, RegistryError>> + Send + 'static,
     {
-        let init = detached(fetch(name.clone()));
+        if let Some(known) = self.code.get(&name).await {
+            telemetry::count_lookup("code", true);
+            return known;
+        }
+        let init = Box::pin(detached(fetch(name.clone())));
         let (given_out, known_as) = (self.given_out.clone(), name.clone());
         let reading = async move {
             let found = init.await;
@@ -148,7 +165,9 @@ impl Caches {
             }
             found
         };
-        self.code.get_with(name, reading).await
+        let found = self.code.entry(name).or_insert_with(reading).await;
+        telemetry::count_lookup("code", !found.is_fresh());
+        found.into_value()
     }
 }
 

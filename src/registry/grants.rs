@@ -11,6 +11,7 @@ use moka::future::Cache;
 use crate::egress::Budgets;
 use crate::identity::Did;
 use crate::lexicon::{GRANT_COLLECTION, Grant, GrantSubject, Nsid};
+use crate::telemetry;
 
 use super::cache::{Ttl, detached};
 use super::home::Errand;
@@ -84,7 +85,9 @@ impl Registry {
                 (_, None) => Ok(None),
             }
         };
-        self.grants.found.get_with(name, reading).await
+        let found = self.grants.found.entry(name).or_insert_with(Box::pin(reading)).await;
+        telemetry::count_lookup("grant", !found.is_fresh());
+        found.into_value()
     }
 }
 

@@ -92,7 +92,7 @@ pub(super) async fn access(
     let rule = match policy.may_run(&visitor.caller, function) {
         Ok(Access::Given(rule)) => rule,
         Ok(Access::IfGranted(subject)) => {
-            let grant = deadline.bound(registry.grant(subject), super::call::late).await?;
+            let grant = deadline.bound(registry.grant(subject), XrpcError::repo_timeout).await?;
             Some(policy.granted(grant, now).map_err(|refused| refuse(record, refused))?)
         }
         Err(refused) => return Err(refuse(record, refused)),

@@ -70,14 +70,7 @@ pub(super) fn body(
         outcome: result.err().map(|(outcome, _)| outcome.as_str()),
         duration_ms: rounded_millis(completion.wall),
         function_cid: &function.to_string(),
-        usage: Usage {
-            used: (&completion.usage).into(),
-            cache: match cache {
-                CacheState::Cold => "cold",
-                CacheState::Disk => "disk",
-                CacheState::Warm => "warm",
-            },
-        },
+        usage: Usage { used: (&completion.usage).into(), cache: cache.as_str() },
         logs: match with_logs {
             true => completion.logs.lines.iter().map(Line::from).collect(),
             false => Vec::new(),

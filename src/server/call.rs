@@ -17,7 +17,7 @@ use crate::policy::limits::Admitted;
 use crate::policy::{Caller, Policy, Reads};
 use crate::registry::{Function, MAX_BLOB_BYTES};
 use crate::sandbox::{Context, Door, Job, Limits, LogLine, Logs, MAX_MODULE_BYTES, NoDoor, Outcome, Owner};
-use crate::telemetry;
+use crate::telemetry::Stage;
 use crate::workers::Prepare;
 
 use super::admission::{self, Visitor};
@@ -25,7 +25,7 @@ use super::deadline::Deadline;
 use super::envelope::RunRequest;
 use super::request_id::RequestId;
 use super::service::Service;
-use super::{XrpcError, answer, body, limited, repeats};
+use super::{XrpcError, answer, body, call_log, limited, repeats};
 
 /// The method's name, which tokens are bound to.
 pub(super) const RUN: &str = "at.functions.run";
@@ -43,14 +43,14 @@ pub(super) async fn run(service: &Arc<Service>, request: Request<Body>, id: &Req
     let deadline = Deadline::start();
     let mut account = Account::open(&service.audit, id, deadline);
     let record = &mut account.record;
+    record.stages.enter(Stage::Auth);
     let mut quota = None;
     let (head, request_body) = request.into_parts();
-    let result = match authenticate(service, &head.headers, deadline).await {
+    let authenticated = authenticate(service, &head.headers, (RUN, Repeat::SingleUse), deadline).await;
+    record.stages.enter(Stage::Body);
+    let result = match authenticated {
         Ok((visitor, ticket)) => {
-            record.caller = match &visitor.caller {
-                Caller::Verified(did) => Some(did.did().clone()),
-                Caller::Anonymous => None,
-            };
+            record.caller = visitor.caller.did().cloned();
             let result = match enter(service, &visitor, &head, deadline, record).await {
                 Ok(admitted) => {
                     quota = admitted.quota;
@@ -101,9 +101,7 @@ struct Account<'a> {
 
 impl<'a> Account<'a> {
     fn open(log: &'a audit::AuditLog, id: &'a RequestId, deadline: Deadline) -> Account<'a> {
-        let decided = Outcome::Canceled.as_str();
-        let record = audit::CallRecord { decided, ..audit::CallRecord::default() };
-        Account { log, is_written: false, record, id, deadline }
+        Account { log, is_written: false, record: audit::CallRecord::canceled(), id, deadline }
     }
 
     /// Has the call's line written. Without it, this is the answer, unless the operator chose otherwise.
@@ -123,19 +121,20 @@ impl<'a> Account<'a> {
 
 impl Drop for Account<'_> {
     fn drop(&mut self) {
+        self.record.stages.end();
         let took = self.deadline.elapsed();
         if !self.is_written {
             self.log.note(&self.record, self.id.as_str(), took);
         }
-        audit::write(&self.record, self.id.as_str(), took);
-        telemetry::count_call(self.record.decided, took);
+        call_log::tell(&self.record, self.id, took);
     }
 }
 
-/// Who calls. A token, where there is one, is verified whatever the rule for calls without.
-async fn authenticate(
+/// Who calls the method. A token, where there is one, is verified whatever the rule for calls without.
+pub(super) async fn authenticate(
     service: &Service,
     headers: &http::HeaderMap,
+    (method, repeat): (&str, Repeat),
     deadline: Deadline,
 ) -> Result<(Visitor, Option<Ticket>), XrpcError> {
     service.audit.admits()?;
@@ -153,8 +152,7 @@ async fn authenticate(
     if authorization.is_none() && policy.admits_anonymous() {
         return Ok((Visitor { caller: Caller::Anonymous, pds: None, policy }, None));
     }
-    let verifying =
-        service.verifier.verify(authorization.map(|value| value.as_bytes()), RUN, Repeat::SingleUse);
+    let verifying = service.verifier.verify(authorization.map(|value| value.as_bytes()), method, repeat);
     let verified = deadline
         .bound(verifying, || {
             XrpcError::new(
@@ -169,7 +167,7 @@ async fn authenticate(
 }
 
 /// Whether the caller may call at all, and now.
-async fn enter(
+pub(super) async fn enter(
     service: &Service,
     visitor: &Visitor,
     head: &http::request::Parts,
@@ -212,6 +210,8 @@ async fn attempt(
     record.function = Some(request.function.to_string());
     let key = repeats::key(service, &visitor.caller, &head.headers, request.idempotency_key.as_deref())?;
 
+    record.stages.enter(Stage::Record);
+    let late = XrpcError::repo_timeout;
     let (author, rkey) = deadline.bound(service.registry.name(&request.function), late).await?;
     admission::function(visitor, &author, &rkey, record)?;
     let mut function = deadline.bound(service.registry.function_named(author, rkey), late).await?;
@@ -219,6 +219,7 @@ async fn attempt(
         function = deadline.bound(service.registry.function_anew(&function), late).await?;
     }
     record.cid = Some(function.cid);
+    record.stages.enter(Stage::Policy);
     let now = service.clock.since_epoch();
     admission::access(visitor, &service.registry, &function, deadline, now, record).await?;
     let _admitted = service.gates.admit_to(&function)?;
@@ -258,7 +259,10 @@ pub(super) async fn execute(
     let Run { visitor, party, function, input, deadline, id } = run;
     let (caller, policy) = (&visitor.caller, &visitor.policy);
     // Before the code is fetched or compiled: neither is owed to an input that will not run.
+    record.stages.enter(Stage::Input);
     service.checks.input(&function, input.clone(), deadline).await?;
+    record.stages.enter(Stage::Code);
+    let late = XrpcError::repo_timeout;
     let at_hand = deadline.bound(service.registry.confirm_code(&function), late).await?;
     let metadata = &function.metadata;
     let owner: Arc<str> = function.author.as_str().into();
@@ -277,7 +281,9 @@ pub(super) async fn execute(
             }
         }
     };
+    record.stages.enter(Stage::Compile);
     let (artifact, cache) = service.workers.prepare(prepare, code).await?;
+    record.cache = Some(cache);
     let job = Job {
         artifact,
         owner: Owner { name: owner, public: metadata.public },
@@ -286,7 +292,10 @@ pub(super) async fn execute(
         context: Arc::new(context(caller, &function, id, service.clock.since_epoch())),
         door: door(service, policy, &function),
     };
+    record.stages.enter(Stage::Queue);
     let mut completion = service.workers.run(job, &party, deadline.answer_by()).await?;
+    record.stages.ran(completion.wall);
+    record.stages.enter(Stage::Answer);
     record.usage = Some(completion.usage);
     tell_logs(&completion.logs, id);
     let mismatch = service.checks.output(&function, &mut completion, deadline).await?;
@@ -298,15 +307,6 @@ pub(super) async fn execute(
     Ok(Answer { outcome, body })
 }
 
-/// The author's repo took the time that there was for an answer.
-pub(super) fn late() -> XrpcError {
-    XrpcError::new(
-        http::StatusCode::GATEWAY_TIMEOUT,
-        "RepoTimeout",
-        "the author's repo could not be read in time; try again",
-    )
-}
-
 /// Writes what the function said into the service's own log, with what would not print escaped.
 fn tell_logs(logs: &Logs, id: &RequestId) {
     for LogLine { level, message } in &logs.lines {
@@ -315,7 +315,7 @@ fn tell_logs(logs: &Logs, id: &RequestId) {
 }
 
 /// The lower of the record's and the operator's limits.
-fn limits(policy: &Policy, function: &Function) -> Limits {
+pub(super) fn limits(policy: &Policy, function: &Function) -> Limits {
     let metadata = &function.metadata;
     let ceiling = policy.ceiling(&function.author, &function.rkey);
     Limits {
@@ -333,9 +333,14 @@ fn door(service: &Service, policy: &Policy, function: &Function) -> Arc<dyn Door
     if !metadata.mode.has_host_calls() {
         return Arc::new(NoDoor);
     }
-    let reads = Reads::of(metadata.allowed_hosts.as_deref(), policy.undeclared_reads());
+    let reads = reads(policy, function);
     let (registry, author) = (service.registry.clone(), function.author.clone());
     Arc::new(RunDoor::new(registry, reads, author, tokio::runtime::Handle::current()))
+}
+
+/// What the function may read here.
+pub(super) fn reads(policy: &Policy, function: &Function) -> Reads {
+    Reads::of(function.metadata.allowed_hosts.as_deref(), policy.undeclared_reads())
 }
 
 /// What the function may learn of the call.
@@ -418,7 +423,7 @@ mod tests {
         let of_this_call = text.lines().filter(|line| line.contains(id.as_str())).collect::<Vec<_>>();
         assert_eq!(of_this_call.len(), 1, "{text}");
         assert!(
-            of_this_call[0].contains("audit") && of_this_call[0].contains("decided=\"canceled\""),
+            of_this_call[0].contains(" call: ") && of_this_call[0].contains("decided=\"canceled\""),
             "{text}"
         );
     }

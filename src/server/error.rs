@@ -67,6 +67,15 @@ impl XrpcError {
         XrpcError { retry_after: Some(retry_after), ..error }
     }
 
+    /// 504 `RepoTimeout`: the time for an answer ran out while a repo was read.
+    pub(super) fn repo_timeout() -> XrpcError {
+        XrpcError::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "RepoTimeout",
+            "the author's repo could not be read in time; try again",
+        )
+    }
+
     /// Whether the caller may send the same token again: nothing ran, and what stood in the way
     /// was load or size, not the call itself.
     pub fn gives_token_back(&self) -> bool {

@@ -3,15 +3,17 @@
 //! In: bytes from anybody. Out: an answer in the shapes of the lexicon, within nine seconds.
 //! Never: answer 500, show a path, an address or an environment of the host, or decide who may call.
 //!
-//! `run` reads like the way of a call; the other files are what it leans on.
+//! `call` reads like the way of a call, and `describe` like its beginning; the other files are what they lean on.
 
 mod admin;
 mod admission;
 mod answer;
 mod body;
 mod call;
+mod call_log;
 mod connection;
 mod deadline;
+mod describe;
 mod envelope;
 mod error;
 mod figures;
@@ -19,11 +21,13 @@ mod isolation;
 mod issuers;
 mod limited;
 mod listen;
+mod readiness;
 mod repeats;
 mod request_id;
 mod routes;
 mod schemas;
 mod service;
+mod trace_parent;
 
 pub use admin::Admin;
 pub(crate) use call::{MAX_HOST_BYTES, MAX_HOST_CALLS};
@@ -31,6 +35,7 @@ pub use error::XrpcError;
 pub(crate) use figures::{Line, Usage, rounded_millis};
 pub use isolation::sandbox;
 pub use listen::{Listener, serve};
+pub use readiness::{Part, Readiness, Reason};
 pub use routes::router;
 pub(crate) use schemas::{INVALID_INPUT, invalid_input_message, misfit};
 pub use service::{Service, StartError};

@@ -2,9 +2,18 @@
 
 use std::fmt;
 
-/// 16 hexadecimal digits, made at random for each request.
+use http::HeaderMap;
+use tracing::Span;
+
+use super::trace_parent::TraceId;
+
+/// 16 hexadecimal digits, made at random for each request; with the trace that the request is part of,
+/// where its sender says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RequestId(String);
+pub(super) struct RequestId {
+    id: String,
+    trace: Option<TraceId>,
+}
 
 impl RequestId {
     /// The header that carries it to direct callers.
@@ -12,16 +21,31 @@ impl RequestId {
 
     /// A new one. It names, and protects nothing: where the machine has no randomness, it is zero.
     pub(super) fn random() -> RequestId {
-        RequestId(format!("{:016x}", getrandom::u64().unwrap_or(0)))
+        RequestId { id: format!("{:016x}", getrandom::u64().unwrap_or(0)), trace: None }
+    }
+
+    /// A new one for a request with these headers.
+    pub(super) fn of(headers: &HeaderMap) -> RequestId {
+        RequestId { trace: TraceId::of(headers), ..RequestId::random() }
     }
 
     pub(super) fn as_str(&self) -> &str {
-        &self.0
+        &self.id
+    }
+
+    /// The trace that the request is part of.
+    pub(super) fn trace(&self) -> Option<&str> {
+        self.trace.as_ref().map(TraceId::as_str)
+    }
+
+    /// The span of all that is done for the request, so that its log lines can be told.
+    pub(super) fn span(&self) -> Span {
+        tracing::info_span!(target: "call", "call", request = self.as_str(), trace_id = self.trace())
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.id)
     }
 }

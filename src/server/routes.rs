@@ -14,11 +14,13 @@ use tower::ServiceBuilder;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::map_request_body::MapRequestBodyLayer;
+use tracing::Instrument;
 
 use crate::lexicon::Nsid;
 
 use super::call::{self, RUN};
 use super::deadline::Deadline;
+use super::describe::{self, DESCRIBE};
 use super::request_id::RequestId;
 use super::service::Service;
 use super::{XrpcError, body, limited, repeats};
@@ -43,22 +45,27 @@ pub fn router(service: Arc<Service>) -> Router {
 
 /// One XRPC request: which method, with the right verb.
 async fn xrpc(State(service): State<Arc<Service>>, request: Request) -> Response {
-    let id = RequestId::random();
-    let mut response = match method_of(request.uri().path()) {
-        Some(method) if method.as_str() == RUN && request.method() == Method::POST => {
-            call::run(&service, request, &id).await
-        }
-        method => {
-            let error = refusal(method.as_ref(), request.method());
-            let (head, request_body) = request.into_parts();
-            body::drain(&head.headers, request_body, Deadline::start()).await;
-            error.into_response_for(&id)
-        }
-    };
+    let id = RequestId::of(request.headers());
+    // On the heap: it holds all that a call may wait for, and would be moved through every layer.
+    let mut response = Box::pin(respond(&service, request, &id)).instrument(id.span()).await;
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(HeaderName::from_static(RequestId::HEADER), value);
     }
     response
+}
+
+async fn respond(service: &Service, request: Request, id: &RequestId) -> Response {
+    let method = method_of(request.uri().path());
+    match (method.as_ref().map(Nsid::as_str), request.method()) {
+        (Some(RUN), &Method::POST) => call::run(service, request, id).await,
+        (Some(DESCRIBE), &Method::GET) => describe::describe(service, request, id).await,
+        (_, verb) => {
+            let error = refusal(method.as_ref(), verb);
+            let (head, request_body) = request.into_parts();
+            body::drain(&head.headers, request_body, Deadline::start()).await;
+            error.into_response_for(id)
+        }
+    }
 }
 
 /// The method that a path names; a PDS forwards one trailing slash as it got it.
@@ -70,19 +77,21 @@ fn method_of(path: &str) -> Option<Nsid> {
 fn refusal(method: Option<&Nsid>, verb: &Method) -> XrpcError {
     match method {
         None => XrpcError::invalid_request("invalid xrpc path"),
-        Some(method) if method.as_str() == RUN => {
+        Some(method) if [RUN, DESCRIBE].contains(&method.as_str()) => {
+            let expected = if method.as_str() == RUN { Method::POST } else { Method::GET };
             let verb = verb.as_str();
-            XrpcError::invalid_request(format!("Incorrect HTTP method ({verb:.20}) expected POST"))
+            XrpcError::invalid_request(format!("Incorrect HTTP method ({verb:.20}) expected {expected}"))
         }
         Some(method) => XrpcError::not_implemented(format!(
-            "Method Not Implemented: this service has at.functions.run, not {method}"
+            "Method Not Implemented: this service has {RUN} and {DESCRIBE}, not {method}"
         )),
     }
 }
 
 async fn root() -> &'static str {
     "This is an AT Functions service: it runs WebAssembly functions that live in AT Protocol repos.\n\
-     Its method is at /xrpc/at.functions.run; its identity at /.well-known/did.json.\n"
+     Its methods are at /xrpc/at.functions.run and /xrpc/at.functions.describe; its identity at\n\
+     /.well-known/did.json.\n"
 }
 
 async fn robots() -> &'static str {

@@ -9,7 +9,7 @@ use crate::audit::{self, AuditLog, AuditLogConfig};
 use crate::auth::{Verifier, VerifierConfig};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::egress::{Egress, EgressConfig};
+use crate::egress::{Egress, EgressConfig, Way};
 use crate::idempotency::{self, Idempotency};
 use crate::identity::{Hosting, Resolver, ResolverConfig, service_document, service_key};
 use crate::policy::{Basis, Policies};
@@ -62,8 +62,8 @@ impl Service {
         // Two ways out, so that what authors' hosts do to the one (their queues, their wish to be left
         // alone, a DID document that names the PLC directory as its PDS) does not reach the other.
         let way_out = EgressConfig { allow_private_network: config.allow_private_network };
-        let to_identities = Egress::new(way_out).map_err(StartError::of)?;
-        let to_repos = Egress::new(way_out).map_err(StartError::of)?;
+        let to_identities = Egress::new(way_out).map_err(StartError::of)?.counted_as(Way::Identities);
+        let to_repos = Egress::new(way_out).map_err(StartError::of)?.counted_as(Way::Repos);
         let resolver = Arc::new(Resolver::new(
             ResolverConfig {
                 plc_url: config.plc_url.clone(),

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use crate::sandbox::{Load, Sandbox};
 
+mod cache_state;
+mod compile_end;
 mod disk;
 mod flights;
 mod lines;
@@ -23,7 +25,9 @@ mod runs;
 mod store;
 mod turns;
 
-pub use prepare::{CacheState, Prepare, PrepareError};
+pub use cache_state::CacheState;
+pub use compile_end::CompileEnd;
+pub use prepare::{Prepare, PrepareError};
 pub use runs::NotRun;
 pub use store::{Flaw, Name, Store, StoreConfig, StoreError, StoreStats};
 

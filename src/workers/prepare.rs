@@ -11,12 +11,15 @@ use ipld_core::cid::Cid;
 use moka::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::cache_state::CacheState;
+use super::compile_end::CompileEnd;
 use super::disk::Disk;
 use super::flights::Flights;
 use super::turns::{Turn, Turns};
 use super::{RETRY_AFTER, StoreStats, Workers, WorkersConfig};
 use crate::lexicon::Mode;
 use crate::sandbox::{Artifact, CompileError, Compiled, Refusal, Sandbox};
+use crate::telemetry;
 
 /// Refusals that are remembered; each is some hundred bytes.
 const MAX_REFUSALS: u64 = 10_000;
@@ -36,17 +39,6 @@ pub struct Prepare {
     pub author: Arc<str>,
     /// Until when the caller waits. The work goes on without it.
     pub deadline: Instant,
-}
-
-/// Where an artifact came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheState {
-    /// It had to be compiled, or was being.
-    Cold,
-    /// It was on disk.
-    Disk,
-    /// It was there.
-    Warm,
 }
 
 /// Why there is no artifact. `E` is the error of the caller's own fetch.
@@ -286,7 +278,10 @@ impl Preparations {
             return warm(known);
         }
         self.compiles_begun.fetch_add(1, Ordering::Relaxed);
-        let compiled = match self.sandbox.compile(module.mode, code).await {
+        let began = Instant::now();
+        let compiled = self.sandbox.compile(module.mode, code).await;
+        telemetry::count_compile(CompileEnd::of(&compiled), began.elapsed());
+        let compiled = match compiled {
             Ok(compiled) => compiled,
             Err(error) => {
                 if let CompileError::Refused(refusal) = &error {

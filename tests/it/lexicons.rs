@@ -72,7 +72,13 @@ fn every_file_is_a_lexicon_of_its_name() {
     }
     assert_eq!(
         ids,
-        ["at.functions.grant", "at.functions.metadata", "at.functions.run", "at.functions.workflow"]
+        [
+            "at.functions.describe",
+            "at.functions.grant",
+            "at.functions.metadata",
+            "at.functions.run",
+            "at.functions.workflow"
+        ]
     );
 }
 
@@ -115,6 +121,32 @@ fn the_run_lexicon_lists_every_error_and_no_other() {
     for ((name, description), (_, status)) in listed.iter().zip(RUN_ERRORS) {
         assert!(description.starts_with(&format!("{status}. ")), "{name}: {description}");
     }
+}
+
+#[test]
+fn the_describe_lexicon_has_errors_of_a_run_with_their_statuses() {
+    let describe = lexicon("at.functions.describe");
+    let errors = describe["defs"]["main"]["errors"].as_array().unwrap();
+    let statuses: std::collections::BTreeMap<&str, u16> = RUN_ERRORS.into_iter().collect();
+    for error in errors {
+        let (name, description) = (text(error, "name").unwrap(), text(error, "description").unwrap());
+        assert!(description.starts_with(&format!("{}. ", statuses[name])), "{name}: {description}");
+    }
+    // All but those of inputs, bodies and runs, and one that is an answer here.
+    let left_out: Vec<&str> =
+        statuses.into_keys().filter(|name| !errors.iter().any(|error| error["name"] == *name)).collect();
+    assert_eq!(
+        left_out,
+        [
+            "FunctionChanged",
+            "FunctionNotPublic",
+            "IdempotencyKeyReuse",
+            "InvalidInput",
+            "JwtReplayed",
+            "PayloadTooLarge",
+            "UnsupportedMediaType"
+        ]
+    );
 }
 
 #[test]
@@ -243,6 +275,14 @@ fn check_lexicon(id: &str, lexicon: &Value) -> Result<(), String> {
                 }
                 file.errors(&def["errors"])?;
             }
+            ("main", "query") => {
+                file.only(name, def, &["type", "description", "parameters", "output", "errors"])?;
+                file.parameters(&def["parameters"])?;
+                file.only("output", &def["output"], &["encoding", "schema", "description"])?;
+                text(&def["output"], "encoding")?;
+                file.object("output", &def["output"]["schema"])?;
+                file.errors(&def["errors"])?;
+            }
             (_, "object") => file.object(name, def)?,
             (_, other) => return Err(format!("{name}: type {other} is not defined here")),
         }
@@ -268,6 +308,21 @@ impl File<'_> {
             }
         }
         properties.iter().try_for_each(|(name, field)| self.field(name, field))
+    }
+
+    fn parameters(&self, params: &Value) -> Result<(), String> {
+        if text(params, "type")? != "params" {
+            return Err("parameters: not params".into());
+        }
+        for (name, field) in object(&params["properties"])? {
+            if !["boolean", "integer", "string", "unknown", "array"].contains(&text(field, "type")?) {
+                return Err(format!("{name}: no type of a parameter"));
+            }
+        }
+        let as_object = serde_json::json!({
+            "type": "object", "required": params["required"], "properties": params["properties"],
+        });
+        self.object("parameters", &as_object)
     }
 
     fn field(&self, at: &str, field: &Value) -> Result<(), String> {

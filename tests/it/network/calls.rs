@@ -305,17 +305,17 @@ async fn operators_see_what_was_decided_and_nothing_of_what_was_said() {
     assert_proxied_refusal(&refused, 400, "InvalidRequest");
 
     let log = service.log();
-    let audit: Vec<Value> = log
+    let calls: Vec<Value> = log
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).expect("each line is JSON"))
-        .filter(|line| line["target"] == "audit")
+        .filter(|line| line["target"] == "call")
         .collect();
-    assert_eq!(audit.len(), 2, "{log}");
-    assert_eq!(audit[0]["decided"], "ok");
-    assert_eq!(audit[0]["caller"], author.did);
-    assert_eq!(audit[0]["function"], uri);
-    assert_eq!(audit[0]["cid"], cid);
-    assert_eq!(audit[1]["decided"], "InvalidRequest");
+    assert_eq!(calls.len(), 2, "{log}");
+    assert_eq!(calls[0]["decided"], "ok");
+    assert_eq!(calls[0]["caller"], author.did);
+    assert_eq!(calls[0]["function"], uri);
+    assert_eq!(calls[0]["cid"], cid);
+    assert_eq!(calls[1]["decided"], "InvalidRequest");
     assert!(!log.contains("tulip-4711"), "an input is in the log: {log}");
 
     let metrics = plain_get(&format!("{}/metrics", service.admin_url())).await;
@@ -327,7 +327,8 @@ async fn operators_see_what_was_decided_and_nothing_of_what_was_said() {
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
     }
-    assert_eq!(plain_get(&format!("{}/readyz", service.admin_url())).await, "ready\n");
+    let ready = plain_get(&format!("{}/readyz", service.admin_url())).await;
+    assert_eq!(ready, r#"{"ready":true,"reasons":[]}"#);
     let key = std::fs::metadata(service.data_dir().join("service.key")).expect("the key is there");
     assert_eq!(key.permissions().mode() & 0o777, 0o600);
 }

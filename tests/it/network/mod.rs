@@ -17,6 +17,7 @@ mod changes;
 pub(crate) mod client;
 mod commands;
 mod control;
+mod describe;
 mod functions;
 mod ground;
 mod install;

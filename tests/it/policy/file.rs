@@ -9,12 +9,12 @@ use at_functions::identity::Did;
 use at_functions::lexicon::RecordKey;
 use at_functions::policy::{Basis, Policy};
 use at_functions::server::Service;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Governed, name_of};
+use super::{Governed, author, grant, name_of, private};
 use crate::patience::soon;
 use crate::ports::closed_port;
-use crate::world::{ECHO, World};
+use crate::world::{Caller, ECHO, World};
 
 #[tokio::test]
 async fn a_file_that_changes_is_taken_by_itself_and_one_that_is_wrong_is_not() {
@@ -153,11 +153,30 @@ async fn sighup_reads_the_file_and_the_log_names_the_rule_that_decided() {
     std::fs::write(&policy, format!("callers.block = [\"did:web:a.com\", \"{}\"]", caller.did)).unwrap();
     hang_up();
     soon(async || decided().await == "CallerBlocked").await;
-    let blocked = || {
-        let of_block = |line: &serde_json::Value| line["rule"] == "callers.block[1]";
-        lines().lines().filter_map(|line| serde_json::from_str(line).ok()).find(of_block)
+    // Each call's log line names the rule that decided.
+    let audited = async |caller: &Caller, uri: &dyn ToString| {
+        let answer = world.run_as(caller, &uri.to_string(), json!(1)).await;
+        let id = answer.headers["x-request-id"].to_str().unwrap().to_owned();
+        let line = || {
+            let of_call = |line: &Value| line["target"] == "call" && line["request"] == id;
+            lines().lines().filter_map(|line| serde_json::from_str(line).ok()).find(of_call)
+        };
+        soon(async || line().is_some()).await;
+        let line = line().unwrap();
+        assert_eq!(line["caller"], json!(caller.did));
+        [&line["decided"], &line["rule"]].map(|field| field.as_str().unwrap().to_owned())
     };
-    soon(async || blocked().is_some()).await;
-    let blocked = blocked().unwrap();
-    assert_eq!((&blocked["decided"], &blocked["caller"]), (&json!("CallerBlocked"), &json!(caller.did)));
+    assert_eq!(audited(&caller, &echo).await, ["CallerBlocked", "callers.block[1]"]);
+    let (author, friend) = (author(&world), world.caller(2));
+    let [hidden, other] = [private(&world, "hidden"), world.publish("other", ECHO).uri.to_string()];
+    grant(&world, "hidden", &friend.did, None);
+    let rules = format!("authors.allow = [\"{}\"]\nfunctions.block = [\"{other}\"]", author.did);
+    std::fs::write(&policy, rules).unwrap();
+    hang_up();
+    soon(async || decided().await == "ok").await;
+    assert_eq!(audited(&caller, &echo).await, ["ok", "authors.allow[0]"]);
+    assert_eq!(audited(&caller, &other).await, ["FunctionBlocked", "functions.block[0]"]);
+    assert_eq!(audited(&caller, &hidden).await, ["FunctionNotPublic", "public"]);
+    assert_eq!(audited(&friend, &hidden).await, ["ok", "grant"]);
+    assert_eq!(audited(&author, &hidden).await, ["ok", "author"]);
 }

@@ -53,6 +53,9 @@ async fn host_calls_are_counted_by_their_end_and_reads_by_where_they_came_from()
             r#"at_functions_host_calls_total{call="readBlob",answered="abandoned"} 1"#,
             r#"at_functions_host_calls_total{call="readRecord",answered="given"} 2"#,
             r#"at_functions_host_calls_total{call="readRecord",answered="refused"} 1"#,
+            // Of the record, of the page and of the blob.
+            r#"at_functions_lookups_total{what="document",from="memory"} 2"#,
+            r#"at_functions_lookups_total{what="document",from="network"} 1"#,
             r#"at_functions_reads_total{what="page",from="network"} 1"#,
             r#"at_functions_reads_total{what="page",from="shared"} 2"#,
             r#"at_functions_reads_total{what="record",from="memory"} 1"#,
