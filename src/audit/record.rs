@@ -1,7 +1,5 @@
 //! The facts of a call: who called what, what was decided, what it cost.
 
-use std::time::Duration;
-
 use ipld_core::cid::Cid;
 
 use crate::identity::Did;

@@ -46,7 +46,10 @@ pub(super) async fn run(service: &Arc<Service>, request: Request<Body>, id: &Req
     record.stages.enter(Stage::Auth);
     let mut quota = None;
     let (head, request_body) = request.into_parts();
-    let authenticated = authenticate(service, &head.headers, (RUN, Repeat::SingleUse), deadline).await;
+    let authenticated = match service.audit.admits() {
+        Ok(()) => authenticate(service, &head.headers, (RUN, Repeat::SingleUse), deadline).await,
+        Err(unwritten) => Err(unwritten.into()),
+    };
     record.stages.enter(Stage::Body);
     let result = match authenticated {
         Ok((visitor, ticket)) => {
@@ -137,7 +140,6 @@ pub(super) async fn authenticate(
     (method, repeat): (&str, Repeat),
     deadline: Deadline,
 ) -> Result<(Visitor, Option<Ticket>), XrpcError> {
-    service.audit.admits()?;
     let policy = service.policies.current();
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let authorization = all.next();

@@ -54,7 +54,7 @@ async fn xrpc(State(service): State<Arc<Service>>, request: Request) -> Response
     response
 }
 
-async fn respond(service: &Service, request: Request, id: &RequestId) -> Response {
+async fn respond(service: &Arc<Service>, request: Request, id: &RequestId) -> Response {
     let method = method_of(request.uri().path());
     match (method.as_ref().map(Nsid::as_str), request.method()) {
         (Some(RUN), &Method::POST) => call::run(service, request, id).await,
