@@ -1,6 +1,7 @@
 //! The queue by itself. What guests make of it is tested from outside.
 
 use std::pin::Pin;
+use std::sync::LazyLock;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -11,7 +12,9 @@ use crate::sandbox::engine;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn executor(threads: usize) -> Executor {
-    Executor::start(&engine::build(4).unwrap().engine, threads).unwrap()
+    // The beat ends with its engine, so this one stays.
+    static ENGINE: LazyLock<Engine> = LazyLock::new(|| engine::build(4).unwrap().engine);
+    Executor::start(&ENGINE, threads).unwrap()
 }
 
 fn control(executor: &Executor) -> Arc<Control> {
