@@ -264,7 +264,7 @@ fn limited(limit: Kind, at_once: bool) -> metrics::Counter {
     counter!(LIMITED, "limit" => limit.as_str(), "by" => if at_once { "atOnce" } else { "rate" })
 }
 
-/// Counts one run that the queue refused. `why` is of [`NOT_RUN`].
+/// Counts one run that the queue refused. `why` is of a closed set.
 pub fn count_run_refused(why: &'static str) {
     counter!(RUNS_REFUSED, "why" => why).increment(1);
 }

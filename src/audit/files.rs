@@ -126,7 +126,7 @@ pub(super) enum Found {
     /// No head is committed, though there is a log.
     None,
     /// The log holds the line.
-    Found,
+    Held,
     /// The log holds another line of that number.
     Changed,
     /// The log ends before it.
@@ -138,7 +138,7 @@ impl Found {
         match self {
             Found::New => "new",
             Found::None => "none",
-            Found::Found => "found",
+            Found::Held => "found",
             Found::Changed => "changed",
             Found::Missing => "missing",
         }
@@ -183,7 +183,7 @@ pub(super) fn recover(directory: &Path, committed: Option<Head>) -> Result<Recov
         None if last == Head::START => (last, Found::New),
         None => (last, Found::None),
         Some(committed) if last.seq < committed.seq => (committed, Found::Missing),
-        Some(committed) if end.sought == Some(committed.hash) => (last, Found::Found),
+        Some(committed) if end.sought == Some(committed.hash) => (last, Found::Held),
         Some(_) => (last, Found::Changed),
     };
     let file = LogFile::open(newest, end.whole_bytes).map_err(OpenError::file(newest))?;

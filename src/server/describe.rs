@@ -19,7 +19,7 @@ use crate::sandbox::Limits;
 use super::deadline::Deadline;
 use super::request_id::RequestId;
 use super::service::Service;
-use super::{XrpcError, admission, body, call, call_log, limited};
+use super::{XrpcError, admission, body, call, call_log, execute, limited};
 
 /// The method's name, which tokens are bound to.
 pub(super) const DESCRIBE: &str = "at.functions.describe";
@@ -174,8 +174,8 @@ fn respond(service: &Service, policy: &Policy, function: &Function, refusal: Opt
         input_schema: metadata.input_schema.as_ref(),
         output_schema: metadata.output_schema.as_ref(),
         strict_output: metadata.strict_output,
-        limits: limits(&call::limits(policy, function), metadata, service.max_payload_bytes),
-        reads: reads(metadata, &call::reads(policy, function)),
+        limits: limits(&execute::limits(policy, function), metadata, service.max_payload_bytes),
+        reads: reads(metadata, &execute::reads(policy, function)),
         may_run: refusal.is_none(),
         refusal: refusal.map(|error| RefusalTold { error: error.name, message: &error.message }),
     };

@@ -16,6 +16,7 @@ mod deadline;
 mod describe;
 mod envelope;
 mod error;
+mod execute;
 mod figures;
 mod isolation;
 mod issuers;
@@ -30,8 +31,8 @@ mod service;
 mod trace_parent;
 
 pub use admin::Admin;
-pub(crate) use call::{MAX_HOST_BYTES, MAX_HOST_CALLS};
 pub use error::XrpcError;
+pub(crate) use execute::{MAX_HOST_BYTES, MAX_HOST_CALLS};
 pub(crate) use figures::{Line, Usage, rounded_millis};
 pub use isolation::sandbox;
 pub use listen::{Listener, serve};

@@ -12,7 +12,7 @@ use crate::policy::Caller;
 use crate::sandbox::{BoxFuture, Outcome};
 use crate::telemetry;
 
-use super::call::{Run, execute};
+use super::execute::{Run, execute};
 use super::service::Service;
 use super::{XrpcError, answer};
 

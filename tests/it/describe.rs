@@ -216,7 +216,8 @@ async fn what_is_no_request_for_a_function_is_refused_by_name() {
     let uri = world.publish("echo", ECHO).uri.to_string();
     let broken = world.publish_record("broken", ECHO, |record| record["mode"] = "pure-v9".into());
     let of = |collection: &str| uri.replace("at.functions.metadata", collection);
-    let cases: [(&[(&str, &str)], u16, &str); 8] = [
+    type Query<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(Query<'_>, u16, &str); 8] = [
         (&[], 400, "InvalidRequest"),
         (&[("function", "nonsense")], 400, "InvalidRequest"),
         (&[("function", &uri), ("function", &uri)], 400, "InvalidRequest"),

@@ -5,7 +5,7 @@
 //! one bucket: nobody gets a fresh one by pushing old ones out.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,11 +25,7 @@ pub(super) type Key = u128;
 /// The key of something.
 pub(super) fn key(of: &impl Hash) -> Key {
     static SECRETS: LazyLock<[RandomState; 2]> = LazyLock::new(|| [RandomState::new(), RandomState::new()]);
-    let [high, low] = SECRETS.each_ref().map(|secret| {
-        let mut hasher = secret.build_hasher();
-        of.hash(&mut hasher);
-        u128::from(hasher.finish())
-    });
+    let [high, low] = SECRETS.each_ref().map(|secret| u128::from(secret.hash_one(of)));
     high << 64 | low
 }
 
