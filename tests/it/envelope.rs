@@ -238,7 +238,7 @@ async fn a_browser_may_call_from_any_origin() {
     let exposed = refused.headers["access-control-expose-headers"].to_str().unwrap();
     assert_eq!(
         exposed,
-        "ratelimit-limit,ratelimit-remaining,ratelimit-reset,ratelimit-policy,retry-after,x-request-id"
+        "ratelimit-limit,ratelimit-remaining,ratelimit-reset,ratelimit-policy,retry-after,x-request-id,idempotency-replayed"
     );
 }
 

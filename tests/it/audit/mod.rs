@@ -83,7 +83,7 @@ async fn each_kind_of_call_leaves_one_line_that_says_what_was_decided() {
         line_of(&world, &answer),
         json!({
             "kind": "call", "decision": "refused", "error": "FunctionNotPublic", "caller": caller.did,
-            "function": hidden.uri.to_string(), "cid": hidden.cid.to_string(),
+            "function": hidden.uri.to_string(), "cid": hidden.cid.to_string(), "rule": "public",
         })
     );
     let answer = world.run(&absent, input.clone()).await;

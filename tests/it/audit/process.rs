@@ -39,6 +39,9 @@ pub async fn start(more: &[&str]) -> (World, Process) {
             "--allow-private-network".into(),
             "--isolation=thread".into(),
             "--anonymous=public".into(),
+            "--address-limit=none".into(),
+            "--author-limit=none".into(),
+            "--function-limit=none".into(),
             "--guest-threads=2".into(),
             "--memory-budget=256".into(),
             "--log=warn".into(),
@@ -79,7 +82,7 @@ impl Process {
     }
 
     async fn is_up(&self) {
-        soon(async || self.admin("livez").await.is_some()).await;
+        soon(async || matches!(self.admin("readyz").await, Some((200, _)))).await;
     }
 
     /// The answer at the admin address: its status and its text.

@@ -113,6 +113,10 @@ async fn every_documented_series_is_there_from_the_start_at_zero_and_no_other() 
 
     // What a service is and has is no zero.
     let told = [
+        "at_functions_answers_can_be_kept",
+        "at_functions_audit_committed_seq",
+        "at_functions_audit_seq",
+        "at_functions_audit_writable",
         "at_functions_build_info",
         "at_functions_memory_budget_bytes",
         "at_functions_ready",
