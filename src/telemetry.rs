@@ -387,6 +387,7 @@ mod tests {
             "at_functions_limited_total{limit=\"address\",by=\"rate\"} 0",
             "at_functions_limited_total{limit=\"author\",by=\"rate\"} 0",
             "at_functions_limited_total{limit=\"host\",by=\"rate\"} 0",
+            "at_functions_limited_total{limit=\"unconfirmed\",by=\"rate\"} 0",
             "at_functions_runs_refused_total{why=\"share\"} 1",
             "at_functions_runs_refused_total{why=\"deadline\"} 0",
             "at_functions_runs_refused_total{why=\"full\"} 0",

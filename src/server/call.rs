@@ -9,6 +9,7 @@ use http::{Request, header};
 use crate::audit;
 use crate::auth::{Repeat, Ticket};
 use crate::idempotency::Answer;
+use crate::identity::PdsHost;
 use crate::policy::Caller;
 use crate::policy::limits::Admitted;
 use crate::registry::Function;
@@ -169,8 +170,8 @@ pub(super) async fn enter(
         (Caller::Verified(caller), Some(pds)) => service.hosting.known(caller.did(), pds).await,
         _ => None,
     };
-    let host = host.map(|host| host.to_string());
-    service.gates.admit(&visitor.caller, host.as_deref(), head)
+    // Its ports are its owner's, who would have a limit for each.
+    service.gates.admit(&visitor.caller, host.as_ref().map(PdsHost::name), head)
 }
 
 /// What follows once the caller is let in.

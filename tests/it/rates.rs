@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use at_functions::clock::Clock;
 use at_functions::config::{Anonymous, Settings};
 use at_functions::policy::limits::Limit;
+use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
 
 use crate::patience::soon;
-use crate::world::{Answer, ECHO, World, answer};
+use crate::world::{Answer, Caller, ECHO, World, answer};
 
 fn limit(text: &str) -> Option<Limit> {
     Some(text.parse().unwrap())
@@ -51,7 +52,11 @@ async fn each_limit_refuses_the_call_that_is_one_too_many_and_no_other() {
     let two = || limit(TWO);
     let cases = [
         ("caller", Settings { caller_limit: two(), ..none() }, "by this caller"),
-        ("host", Settings { host_limit: two(), ..none() }, "by accounts of this caller's PDS"),
+        (
+            "host",
+            Settings { host_limit: two(), ..none() },
+            "by accounts that no PDS has confirmed to this service yet",
+        ),
         ("address", Settings { address_limit: two(), ..none() }, "without a token from this address"),
         ("author", Settings { author_limit: two(), ..none() }, "of this author's functions"),
         ("function", Settings { function_limit: two(), ..none() }, "of this function"),
@@ -92,6 +97,44 @@ async fn each_limit_refuses_the_call_that_is_one_too_many_and_no_other() {
         };
         assert_eq!(refused, expected, "{name}");
     }
+}
+
+#[tokio::test]
+async fn accounts_that_their_pds_confirmed_share_its_limit_and_leave_the_others_theirs() {
+    let settings = Settings { host_limit: limit("50/h burst 50 at-once 9"), ..Settings::default() };
+    let world = World::start_with(settings).await;
+    let echo = world.publish("echo", ECHO).uri;
+    let [alice, bob, liar] = [1, 2, 3].map(|seed| world.caller(seed));
+    let hosted = [alice.did.to_string(), bob.did.to_string()];
+    world.fail_with(move |path| {
+        let did = path.split_once("getRepoStatus?did=")?.1.replace("%3A", ":");
+        let status = json!({ "did": did, "active": hosted.contains(&did) }).to_string();
+        Some(([("content-type", "application/json")], status).into_response())
+    });
+    let left = async |caller: &Caller| {
+        let answer = world.run_as(caller, &echo, json!(1)).await;
+        (answer.status == 200).then(|| number(&answer, "ratelimit-remaining"))
+    };
+    // Their first calls go on while the PDS is asked, and are charged with those whom none has confirmed.
+    assert_eq!((left(&alice).await, left(&bob).await), (Some(49), Some(48)));
+    // Then the PDS's limit is theirs, of which nobody has used anything: what is left of the other gets
+    // less with each call until that.
+    soon(async || left(&alice).await == Some(49)).await;
+    soon(async || left(&bob).await == Some(48)).await;
+    for still in (0..48).rev() {
+        assert_eq!(left(if still % 2 == 0 { &alice } else { &bob }).await, Some(still));
+    }
+    let refused = world.run_as(&bob, &echo, json!(1)).await;
+    assert_eq!(refused.error(), (429, "RateLimitExceeded"));
+    assert!(
+        refused.message().starts_with("too many calls by accounts of this caller's PDS; "),
+        "{refused:?}"
+    );
+    // Who only says that they are there is not charged to them, however often they were asked about.
+    for _ in 0..3 {
+        assert!(left(&liar).await.is_some());
+    }
+    assert_eq!(world.asked("getRepoStatus"), 3);
 }
 
 #[tokio::test]

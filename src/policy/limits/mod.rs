@@ -40,13 +40,16 @@ pub enum Kind {
     Caller,
     /// Calls of one function.
     Function,
-    /// Calls by the accounts of one PDS, or by all those whose PDS is not known for certain.
+    /// Calls by the accounts of one PDS, which it confirmed.
     Host,
+    /// Calls by all those whom no PDS has confirmed.
+    Unconfirmed,
 }
 
 impl Kind {
     /// Each of them.
-    pub const ALL: [Kind; 5] = [Kind::Address, Kind::Author, Kind::Caller, Kind::Function, Kind::Host];
+    pub const ALL: [Kind; 6] =
+        [Kind::Address, Kind::Author, Kind::Caller, Kind::Function, Kind::Host, Kind::Unconfirmed];
 
     /// Its name in metrics.
     pub fn as_str(self) -> &'static str {
@@ -56,6 +59,7 @@ impl Kind {
             Kind::Caller => "caller",
             Kind::Function => "function",
             Kind::Host => "host",
+            Kind::Unconfirmed => "unconfirmed",
         }
     }
 
@@ -67,6 +71,7 @@ impl Kind {
             Kind::Caller => "by this caller",
             Kind::Function => "of this function",
             Kind::Host => "by accounts of this caller's PDS",
+            Kind::Unconfirmed => "by accounts that no PDS has confirmed to this service yet",
         }
     }
 }
@@ -121,6 +126,7 @@ pub struct Limits {
     callers: Arc<Table>,
     functions: Arc<Table>,
     hosts: Arc<Table>,
+    unconfirmed: Arc<Table>,
 }
 
 /// A call's places in what it was charged to; given back by dropping it.
@@ -146,19 +152,20 @@ impl Limits {
             callers: table(Kind::Caller),
             functions: table(Kind::Function),
             hosts: table(Kind::Host),
+            unconfirmed: table(Kind::Unconfirmed),
         }
     }
 
     /// Charges a call to whoever makes it.
     pub fn admit(&self, rates: &Rates, who: Who<'_>, now: Instant) -> Result<Admitted, Exceeded> {
         match who {
-            Who::Caller { did, host } => self.charge(
-                now,
-                [
-                    (&self.callers, table::key(&did), rates.caller),
-                    (&self.hosts, table::key(&host), rates.host),
-                ],
-            ),
+            Who::Caller { did, host } => {
+                let hosts = if host.is_some() { &self.hosts } else { &self.unconfirmed };
+                self.charge(
+                    now,
+                    [(&self.callers, table::key(&did), rates.caller), (hosts, table::key(&host), rates.host)],
+                )
+            }
             Who::Address(address) => {
                 self.charge(now, [(&self.addresses, table::key(&one_holder(address)), rates.address)])
             }

@@ -101,7 +101,7 @@ fn those_of_a_confirmed_host_share_its_bucket_and_all_others_another() {
         assert!(world.caller(did, host).is_ok(), "{did} {host:?}");
     }
     assert_eq!(refused(world.caller("did:plc:new", Some("a.example"))), (Kind::Host, false, 3600));
-    assert_eq!(refused(world.caller("did:plc:new", None)), (Kind::Host, false, 3600));
+    assert_eq!(refused(world.caller("did:plc:new", None)), (Kind::Unconfirmed, false, 3600));
     assert!(world.caller("did:plc:new", Some("b.example")).is_ok());
 }
 
@@ -113,7 +113,7 @@ fn what_one_limit_refuses_is_charged_to_none() {
     });
     drop(world.caller(ALICE, None).unwrap());
     for _ in 0..10 {
-        assert_eq!(refused(world.caller(ALICE, None)), (Kind::Host, false, 1));
+        assert_eq!(refused(world.caller(ALICE, None)), (Kind::Unconfirmed, false, 1));
     }
     world.pass(Duration::from_secs(1));
     drop(world.caller(ALICE, None).unwrap());
