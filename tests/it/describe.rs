@@ -305,3 +305,45 @@ fn names(object: &Value) -> Vec<&str> {
     names.sort_unstable();
     names
 }
+
+#[tokio::test]
+async fn the_operators_rules_and_limits_hold_for_descriptions_too() {
+    let file = tempfile::tempdir().unwrap().keep().join("policy.toml");
+    std::fs::write(&file, "").unwrap();
+    let world = World::start_with(Settings {
+        anonymous: Some(Anonymous::Public),
+        policy: Some(file.clone()),
+        caller_limit: Some("3/h burst 3 at-once 9".parse().unwrap()),
+        ..Settings::default()
+    })
+    .await;
+    let uri = world.publish("echo", ECHO).uri.to_string();
+    let (caller, blocked) = (world.caller(1), world.caller(2));
+    let rule = async |text: String| {
+        std::fs::write(&file, &text).unwrap();
+        assert!(world.reload_policy().await, "{text}");
+    };
+    rule(format!("callers.block = [\"{}\"]\nfunctions.block = [\"{uri}\"]", blocked.did)).await;
+    assert_eq!(describe_as(&world, &blocked, &uri).await.error(), (403, "CallerBlocked"));
+    assert_eq!(describe_as(&world, &caller, &uri).await.error(), (403, "FunctionBlocked"));
+    assert_eq!(world.asked("com.atproto.sync.getRecord"), 0);
+    // What a run would get, and the rule that says so.
+    rule(format!(
+        "limits = [{{ function = \"{uri}\", max_memory_mb = 8, max_duration_ms = 50, max_output_kb = 4 }}]"
+    ))
+    .await;
+    let limits = told(describe_as(&world, &caller, &uri).await)["limits"].take();
+    assert_eq!(
+        limits,
+        json!({
+            "maxMemoryMb": 8, "maxDurationMs": 50, "maxRequestBytes": MIB, "maxOutputBytes": 4_096,
+            "maxHostCalls": 0, "maxHostBytes": 0,
+        })
+    );
+    // A call and a description are charged alike.
+    assert_eq!(world.run_as(&caller, &uri, json!(1)).await.status, 200);
+    let refused = describe_as(&world, &caller, &uri).await;
+    assert_eq!(refused.error(), (429, "RateLimitExceeded"));
+    assert_eq!(refused.headers["ratelimit-remaining"], "0");
+    assert_eq!(world.run_as(&caller, &uri, json!(1)).await.error(), (429, "RateLimitExceeded"));
+}
