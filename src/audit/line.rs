@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::identity::Did;
-use crate::sandbox::{self, Outcome};
+use crate::sandbox::{Outcome, UsageTold};
 
 use super::chain::moment;
 use super::record::CallRecord;
@@ -32,7 +32,7 @@ struct Line<'a> {
     cid: Option<String>,
     duration_micros: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Usage>,
+    usage: Option<UsageTold>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -44,28 +44,6 @@ enum Decision {
     Refused,
     /// The caller was gone before it was over.
     Abandoned,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Usage {
-    cpu_micros: u64,
-    peak_memory_bytes: u64,
-    host_calls: u32,
-    input_bytes: u64,
-    output_bytes: u64,
-}
-
-impl From<sandbox::Usage> for Usage {
-    fn from(used: sandbox::Usage) -> Usage {
-        Usage {
-            cpu_micros: used.cpu.as_micros() as u64,
-            peak_memory_bytes: used.peak_memory_bytes,
-            host_calls: used.host_calls,
-            input_bytes: used.input_bytes,
-            output_bytes: used.output_bytes,
-        }
-    }
 }
 
 impl CallRecord {
@@ -89,7 +67,7 @@ impl CallRecord {
             function: self.function.as_deref(),
             cid: self.cid.map(|cid| cid.to_string()),
             duration_micros: took.as_micros() as u64,
-            usage: self.usage.map(Usage::from),
+            usage: self.usage.map(UsageTold::from),
         };
         // Strings and numbers: nothing that JSON cannot say.
         serde_json::to_string(&line).unwrap_or_default()
@@ -104,7 +82,7 @@ mod tests {
 
     #[test]
     fn the_decision_is_told_by_the_outcome_or_the_error() {
-        let ran = Some(sandbox::Usage { host_calls: 3, ..Default::default() });
+        let ran = Some(crate::sandbox::Usage { host_calls: 3, ..Default::default() });
         let cases = [
             ("ok", ran, "allowed", "outcome"),
             ("trap", ran, "allowed", "outcome"),

@@ -53,7 +53,7 @@ pub use door::{Denied, Door, HostCall, HostReply, Listed, NoDoor};
 pub use engine::StartError;
 pub use job::{Context, Job, Lease, Limits, Owner};
 pub use logs::{LogLevel, LogLine, Logs};
-pub use outcome::{Completion, Failure, Outcome, Usage};
+pub use outcome::{Completion, Failure, Outcome, Usage, UsageTold};
 pub use thread::{ThreadSandbox, ThreadSandboxConfig};
 
 pub(crate) use admission::describe;

@@ -127,6 +127,30 @@ pub struct Usage {
     pub output_bytes: u64,
 }
 
+/// The same as it is told: in answers, by the command `run`, and in the audit log. Integers only: clients
+/// of the data model refuse floats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageTold {
+    cpu_micros: u64,
+    peak_memory_bytes: u64,
+    host_calls: u32,
+    input_bytes: u64,
+    output_bytes: u64,
+}
+
+impl From<Usage> for UsageTold {
+    fn from(used: Usage) -> UsageTold {
+        UsageTold {
+            cpu_micros: used.cpu.as_micros() as u64,
+            peak_memory_bytes: used.peak_memory_bytes,
+            host_calls: used.host_calls,
+            input_bytes: used.input_bytes,
+            output_bytes: used.output_bytes,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,10 +7,10 @@ use ipld_core::cid::Cid;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::sandbox::{Completion, Outcome};
+use crate::sandbox::{Completion, Outcome, UsageTold};
 use crate::workers::CacheState;
 
-use super::figures::{self, Line, rounded_millis};
+use super::figures::{Line, rounded_millis};
 
 /// What a finished run is answered with (the lexicon's output).
 #[derive(Serialize)]
@@ -37,7 +37,7 @@ struct Answer<'a> {
 #[derive(Serialize)]
 struct Usage {
     #[serde(flatten)]
-    used: figures::Usage,
+    used: UsageTold,
     cache: &'static str,
 }
 
@@ -70,7 +70,7 @@ pub(super) fn body(
         outcome: result.err().map(|(outcome, _)| outcome.as_str()),
         duration_ms: rounded_millis(completion.wall),
         function_cid: &function.to_string(),
-        usage: Usage { used: (&completion.usage).into(), cache: cache.as_str() },
+        usage: Usage { used: completion.usage.into(), cache: cache.as_str() },
         logs: match with_logs {
             true => completion.logs.lines.iter().map(Line::from).collect(),
             false => Vec::new(),

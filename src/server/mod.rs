@@ -33,7 +33,7 @@ mod trace_parent;
 pub use admin::Admin;
 pub use error::XrpcError;
 pub(crate) use execute::{MAX_HOST_BYTES, MAX_HOST_CALLS};
-pub(crate) use figures::{Line, Usage, rounded_millis};
+pub(crate) use figures::{Line, rounded_millis};
 pub use isolation::sandbox;
 pub use listen::{Listener, serve};
 pub use readiness::{Part, Readiness, Reason};

@@ -11,7 +11,7 @@ use crate::cli::error::shown;
 use crate::cli::guest;
 use crate::cli::output::{self, failure};
 use crate::lexicon::Mode;
-use crate::sandbox::{Completion, Limits, Outcome};
+use crate::sandbox::{Completion, Limits, Outcome, UsageTold};
 use crate::server::{self, rounded_millis};
 
 /// A run, to be told.
@@ -63,7 +63,7 @@ struct Json<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
     duration_ms: u64,
-    usage: server::Usage,
+    usage: UsageTold,
     logs: Vec<server::Line<'a>>,
     logs_cut: bool,
     mode: &'static str,
@@ -119,7 +119,7 @@ impl Told<'_> {
             error: result.as_ref().err().map(|failed| failed.message.as_str()),
             outcome: result.as_ref().err().map(|failed| failed.outcome.as_str()),
             duration_ms: rounded_millis(*wall),
-            usage: usage.into(),
+            usage: (*usage).into(),
             logs: logs.lines.iter().map(server::Line::from).collect(),
             logs_cut: logs.cut,
             mode: self.mode.as_str(),
