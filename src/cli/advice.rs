@@ -39,6 +39,9 @@ pub(super) fn for_refusal(status: u16, name: &str, message: &str) -> Option<&'st
         "FunctionNotPublic" => {
             "Its author can let you run it (`at-functions grant`), or make it public, with a deploy without --private."
         }
+        "IdempotencyKeyReuse" => {
+            "This key was sent with another input: send the same input, or another --idempotency-key."
+        }
         "InvalidFunction" => "Only the author can mend this: the record or the code breaks a rule.",
         "InvalidInput" => "Look at the function's inputSchema with `at-functions describe`.",
         "InvalidSwap" => "The record changed in the meantime: look at it, then try again.",
@@ -62,6 +65,7 @@ pub(super) fn for_refusal(status: u16, name: &str, message: &str) -> Option<&'st
             "The author's PDS does not answer the service: try again in a minute."
         }
         "ScopeMissingError" => "This session may not do that: use an app password.",
+        "UnsupportedMediaType" => "Send JSON, plain or packed with gzip, deflate or br.",
         "UnverifiedFunction" => {
             "What the author's PDS sent does not prove itself, so it was not run: tell the author."
         }
@@ -110,34 +114,8 @@ mod tests {
 
     #[test]
     fn every_error_of_the_run_lexicon_has_advice() {
-        let names = [
-            "InvalidFunction",
-            "FunctionNotFound",
-            "InvalidInput",
-            "FunctionChanged",
-            "AuthMissing",
-            "BadJwt",
-            "BadJwtType",
-            "JwtExpired",
-            "BadJwtAudience",
-            "BadJwtLexiconMethod",
-            "BadJwtIss",
-            "BadJwtSignature",
-            "JwtReplayed",
-            "CallerBlocked",
-            "FunctionBlocked",
-            "FunctionNotPublic",
-            "AuthorInactive",
-            "PayloadTooLarge",
-            "RateLimitExceeded",
-            "MethodNotImplemented",
-            "IssuerUnreachable",
-            "RepoUnreachable",
-            "UnverifiedFunction",
-            "NotEnoughResources",
-            "RepoTimeout",
-        ];
-        for name in names {
+        // What is wrong with a request is in its message.
+        for name in crate::lexicon::ERRORS.into_iter().filter(|name| *name != "InvalidRequest") {
             assert!(for_refusal(0, name, "").is_some(), "{name}");
         }
     }
