@@ -6,16 +6,17 @@
 //! client → PDS → POST /xrpc/at.functions.run
 //!    server      body cap, XRPC envelope, request id
 //!    auth        service JWT → caller DID
-//!    policy      the operator's rules on callers, with or without a token
+//!    policy      the operator's rules on callers, with or without a token; the caller's limits
 //!    registry    at-uri → author DID; policy: the operator's rules on authors and functions
 //!    registry    author DID → PDS → record proof → metadata → wasm blob
-//!    policy      the record's `public`; registry: the author's grant, by proof
+//!    policy      the record's `public`; registry: the author's grant, by proof; the function's limits
 //!    idempotency the answer that this call had before, if its caller named it
 //!    server      the input by the record's `inputSchema`
 //!    workers     admission of the module → compiled artifact, kept in memory and on disk
 //!    sandbox     fresh instance → run → outcome; its host calls come back through the door
 //!    door        what a guest asks for → policy: the record's `allowedHosts` → registry: the read
-//!    server      the output by the record's `outputSchema`; {ok, output | error, ...}, log line, metrics
+//!    server      the output by the record's `outputSchema`; {ok, output | error, ...}
+//!    audit       the call's line, before the answer goes out; log line, metrics
 //! ```
 //!
 //! What the rooms stand on: `egress` (the only way out to the network), `identity` (DIDs, handles,

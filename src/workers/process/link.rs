@@ -4,17 +4,18 @@
 //! worker could have sent now: about a run that it holds, within that run's limits. The first that is
 //! not ends the worker, and with it the runs that it held.
 
+mod call;
+
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use tokio::sync::{Notify, oneshot};
-use tokio::task::AbortHandle;
+
+use call::{Call, Slot, unless_it_panics};
 
 use super::answer::{self, Asked, Lie};
 use super::connection::{Connection, Started};
@@ -23,7 +24,7 @@ use super::program::Process;
 use super::quarantine::{Function, Trial};
 use super::socket::{Broken, Receiver};
 use crate::lexicon::Mode;
-use crate::sandbox::{BoxFuture, Completion, Denied, Door, HostCall, HostReply, Job, Lease, Lost};
+use crate::sandbox::{Completion, Denied, Door, HostCall, HostReply, Job, Lease, Lost};
 
 /// Modules that a worker keeps loaded.
 const MAX_MODULES: usize = 64;
@@ -427,49 +428,6 @@ impl Link {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Maps and options are sound after every statement.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-type Reply = Result<HostReply, Denied>;
-
-/// A host call under way.
-struct Call {
-    number: u32,
-    task: AbortHandle,
-    future: Slot,
-}
-
-/// Where its future is, so that it can be dropped at once and not only when its task is looked at.
-type Slot = Arc<Mutex<Option<BoxFuture<'static, Reply>>>>;
-
-impl Call {
-    fn stop(self) {
-        self.task.abort();
-        let stopped = lock(&self.future).take();
-        drop(stopped);
-    }
-}
-
-/// What the future gives that `start` makes; `None` if either of them panics, which the log has then.
-/// The future is in `slot`; taken out of there, it gives nothing any more.
-async fn unless_it_panics(
-    start: impl FnOnce() -> BoxFuture<'static, Reply> + Send,
-    slot: Slot,
-) -> Option<Reply> {
-    let mut start = Some(start);
-    std::future::poll_fn(move |cx| {
-        let mut slot = lock(&slot);
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            if let Some(start) = start.take() {
-                *slot = Some(start());
-            }
-            slot.as_mut().map_or(Poll::Pending, |future| future.as_mut().poll(cx))
-        }));
-        match polled {
-            Ok(polled) => polled.map(Some),
-            Err(_) => Poll::Ready(None),
-        }
-    })
-    .await
 }
 
 fn not_sent(error: Errno) -> Lost {

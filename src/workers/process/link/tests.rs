@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use super::super::message::{MAX_FROM_PROCESS, Walls};
 use super::super::{memfile, socket};
 use super::*;
-use crate::sandbox::{Artifact, Failure, Limits, Logs, Outcome, Owner, Usage};
+use crate::sandbox::{Artifact, BoxFuture, Failure, Limits, Logs, Outcome, Owner, Usage};
 
 mod sequences;
 
