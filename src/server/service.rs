@@ -32,6 +32,8 @@ pub struct Service {
     pub(super) did_document: Value,
     pub(super) gates: Gates,
     pub(super) hosting: Hosting,
+    /// Apart from that of callers: anybody can name any author, and must not use up what callers may have asked.
+    pub(super) hosting_of_authors: Hosting,
     /// Calls that their callers name; absent where the operator keeps no answers.
     pub(super) idempotency: Option<Idempotency<XrpcError>>,
     pub(super) max_payload_bytes: usize,
@@ -106,6 +108,7 @@ impl Service {
             hosting: Hosting::new(to_repos.clone(), clock.clone()),
             idempotency: kept_answers(config, clock.clone())?,
             max_payload_bytes: config.max_payload_bytes,
+            hosting_of_authors: Hosting::new(to_repos.clone(), clock.clone()),
             policies,
             registry: Registry::new(
                 resolver,
