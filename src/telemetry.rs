@@ -64,6 +64,8 @@ pub fn start_logs(format: LogFormat, filter: &str) -> Result<(), String> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would be told on stderr, where it cannot be written either, with a panic.
+        .log_internal_errors(false)
         // Journals and files want no escape codes.
         .with_ansi(std::io::stderr().is_terminal());
     // A second start in one process (tests) keeps the first one's settings.
@@ -112,6 +114,10 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(
         "at_functions_answers_can_be_kept",
         "1 while kept answers can be written and read, else 0"
+    );
+    describe_gauge!(
+        "at_functions_revisions_can_be_kept",
+        "1 while the highest revisions of repos can be kept on disk, else 0"
     );
     describe_gauge!("at_functions_runs", "Guests running now");
     describe_gauge!("at_functions_instances", "Instances of guests that have not been given back");
@@ -206,6 +212,11 @@ pub fn record_kept_answers(kept: &idempotency::Stats) {
     gauge!("at_functions_kept_answers").set(kept.answers as f64);
     gauge!("at_functions_kept_answer_bytes").set(kept.bytes as f64);
     gauge!("at_functions_answers_can_be_kept").set(if kept.open { 1.0 } else { 0.0 });
+}
+
+/// Records whether the highest revisions of repos can be kept on disk, when it is asked for.
+pub fn record_revisions(kept: bool) {
+    gauge!("at_functions_revisions_can_be_kept").set(u8::from(kept));
 }
 
 /// Counts one read for a guest. `what` and `from` are of closed sets.

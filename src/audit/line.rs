@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::idempotency::Source;
 use crate::identity::Did;
 use crate::sandbox::{Outcome, UsageTold};
 
@@ -30,6 +31,8 @@ struct Line<'a> {
     function: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer_from: Option<&'static str>,
     duration_micros: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<UsageTold>,
@@ -66,6 +69,7 @@ impl CallRecord {
             caller: self.caller.as_ref().map(Did::as_str),
             function: self.function.as_deref(),
             cid: self.cid.map(|cid| cid.to_string()),
+            answer_from: self.answer_from.map(Source::as_str),
             duration_micros: took.as_micros() as u64,
             usage: self.usage.map(UsageTold::from),
         };

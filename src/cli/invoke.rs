@@ -6,8 +6,8 @@ use atrium_api::com::atproto::server::get_service_auth::{
     NSID as GET_SERVICE_AUTH, OutputData as ServiceAuth, ParametersData as ServiceAuthParameters,
 };
 use clap::Args;
-use http::Request;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{Request, request};
 use ipld_core::cid::Cid;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -89,7 +89,8 @@ pub(super) struct InvokeArgs {
     network: NetworkArgs,
 }
 
-fn service(text: &str) -> Result<ServiceRef, String> {
+/// Parses the name of a service.
+pub(super) fn service(text: &str) -> Result<ServiceRef, String> {
     ServiceRef::parse(text).map_err(|error| {
         format!(
             "{error}; expected did:web:functions.example.com or did:web:functions.example.com#at_functions"
@@ -117,9 +118,18 @@ struct Call<'a> {
     idempotency_key: Option<String>,
 }
 
+/// How somebody wants a method of a service to be asked, and as whom.
+pub(super) struct Choice<'a> {
+    pub(super) method: &'static str,
+    pub(super) direct: bool,
+    pub(super) anonymous: bool,
+    pub(super) login: &'a LoginArgs,
+    pub(super) network: &'a NetworkArgs,
+}
+
 /// Where the call goes first, and what it shows there.
-struct Way {
-    server: Url,
+pub(super) struct Way {
+    pub(super) server: Url,
     token: Option<String>,
     /// For a PDS: whom to hand the call to.
     proxy: Option<String>,
@@ -143,7 +153,8 @@ pub(super) async fn invoke(tools: &Tools, args: InvokeArgs) -> Result<Report, Cl
         let why = "give the service that runs it, such as did:web:functions.example.com, or set AT_FUNCTIONS_SERVICE";
         return Err(CliError::setting("--service", why));
     };
-    let way = way(tools, &args, service).await?;
+    let InvokeArgs { direct, anonymous, ref login, ref network, .. } = args;
+    let way = way(tools, &Choice { method: RUN, direct, anonymous, login, network }, service).await?;
     let answer = tools.http.exchange(request(&way, body)?, Budget::CALL).await?;
     Ok(verdict::report(&host_of(&way.server), answer.status().as_u16(), answer.into_body(), args.json))
 }
@@ -162,9 +173,10 @@ pub(super) async fn input(given: &str) -> Result<Box<RawValue>, CliError> {
     serde_json::from_slice(&text).map_err(|error| CliError::setting(what, format!("not JSON: {error}")))
 }
 
-async fn way(tools: &Tools, args: &InvokeArgs, service: &ServiceRef) -> Result<Way, CliError> {
+/// The way to a service that was chosen.
+pub(super) async fn way(tools: &Tools, args: &Choice<'_>, service: &ServiceRef) -> Result<Way, CliError> {
     if args.anonymous {
-        let server = locate::service(tools, &args.network, service).await?;
+        let server = locate::service(tools, args.network, service).await?;
         return Ok(Way { server, token: None, proxy: None });
     }
     if args.login.account.handle.is_none() {
@@ -172,7 +184,7 @@ async fn way(tools: &Tools, args: &InvokeArgs, service: &ServiceRef) -> Result<W
         return Err(CliError::setting("--handle", why));
     }
     if !args.direct {
-        let session = Session::open(tools, &args.login, &args.network).await?;
+        let session = Session::open(tools, args.login, args.network).await?;
         return Ok(Way {
             server: session.pds().clone(),
             token: Some(session.token().to_owned()),
@@ -180,16 +192,21 @@ async fn way(tools: &Tools, args: &InvokeArgs, service: &ServiceRef) -> Result<W
         });
     }
     // Located first: a login is wasted on a service that is not there.
-    let server = locate::service(tools, &args.network, service).await?;
-    let session = Session::open(tools, &args.login, &args.network).await?;
-    let token = service_token(tools, &session, service).await?;
+    let server = locate::service(tools, args.network, service).await?;
+    let session = Session::open(tools, args.login, args.network).await?;
+    let token = service_token(tools, &session, service, args.method).await?;
     Ok(Way { server, token: Some(token), proxy: None })
 }
 
-/// A token that is good for this method of this service, for a minute.
-async fn service_token(tools: &Tools, session: &Session, service: &ServiceRef) -> Result<String, CliError> {
-    let lxm = atrium_api::types::string::Nsid::new(RUN.to_owned())
-        .map_err(|error| CliError::setting(RUN, error))?;
+/// A token that is good for one method of this service, for a minute.
+async fn service_token(
+    tools: &Tools,
+    session: &Session,
+    service: &ServiceRef,
+    method: &str,
+) -> Result<String, CliError> {
+    let lxm = atrium_api::types::string::Nsid::new(method.to_owned())
+        .map_err(|error| CliError::setting(method, error))?;
     let parameters =
         ServiceAuthParameters { aud: service.to_string(), exp: Some(expiry(&tools.clock)), lxm: Some(lxm) };
     let ServiceAuth { token } = session.xrpc(&tools.http).query(GET_SERVICE_AUTH, parameters).await?;
@@ -202,8 +219,13 @@ fn expiry(clock: &Clock) -> i64 {
 
 fn request(way: &Way, body: Vec<u8>) -> Result<Request<Vec<u8>>, CliError> {
     let url = format!("{}/xrpc/{RUN}", way.server.origin().ascii_serialization());
-    let mut request =
-        Request::post(url).header(CONTENT_TYPE, "application/json").header(ACCEPT, "application/json");
+    let request = Request::post(url).header(CONTENT_TYPE, "application/json");
+    shown(way, request)?.body(body).map_err(|error| CliError::setting("--service", error))
+}
+
+/// A request with what it shows on its way.
+pub(super) fn shown(way: &Way, request: request::Builder) -> Result<request::Builder, CliError> {
+    let mut request = request.header(ACCEPT, "application/json");
     if let Some(token) = &way.token {
         let unusable =
             |_| CliError::Unusable { host: host_of(&way.server), why: "a token that is no text".to_owned() };
@@ -214,7 +236,7 @@ fn request(way: &Way, body: Vec<u8>) -> Result<Request<Vec<u8>>, CliError> {
     if let Some(proxy) = &way.proxy {
         request = request.header("atproto-proxy", proxy);
     }
-    request.body(body).map_err(|error| CliError::setting("--service", error))
+    Ok(request)
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ mod client;
 mod delete;
 mod deploy;
 mod describe;
+mod described;
 mod dev;
 mod did;
 mod did_check;

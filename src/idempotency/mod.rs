@@ -160,6 +160,11 @@ where
         })
     }
 
+    /// Why answers cannot be kept at this moment, if they cannot.
+    pub fn trouble(&self) -> Option<String> {
+        self.store.trouble()
+    }
+
     /// What is kept at this moment.
     pub fn stats(&self) -> Stats {
         self.store.stats()

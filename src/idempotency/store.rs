@@ -1,7 +1,6 @@
 //! What is kept, as calls see it: looked up in the books, read from the file, handed to the writer.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -42,8 +41,8 @@ pub(super) struct Shelves {
     ledger: Mutex<Ledger>,
     /// None while the file cannot be used.
     disk: RwLock<Option<Arc<Disk>>>,
-    /// Whether the trouble there is has been told.
-    told: AtomicBool,
+    /// Why the file cannot be used, while it cannot.
+    trouble: Mutex<Option<String>>,
 }
 
 /// What is known of a call before anything is read.
@@ -88,7 +87,7 @@ impl Store {
             limits,
             ledger: Mutex::new(Ledger::new(limits)),
             disk: RwLock::default(),
-            told: AtomicBool::new(false),
+            trouble: Mutex::default(),
         });
         // As many as the queue's units: a job that has room never waits for the channel.
         let (jobs, queue) = sync_channel(QUEUE_UNITS);
@@ -165,6 +164,11 @@ impl Store {
         let ledger = self.0.shelves.ledger();
         Stats { answers: ledger.len(), bytes: ledger.bytes(), open }
     }
+
+    /// Why answers cannot be kept, if they cannot.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.0.shelves.lock_trouble().clone()
+    }
 }
 
 impl Shelves {
@@ -178,6 +182,10 @@ impl Shelves {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn lock_trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn disk(&self) -> Option<Arc<Disk>> {
         self.disk.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -186,7 +194,7 @@ impl Shelves {
     pub(super) fn open(&self, disk: Disk, ledger: Ledger) {
         *self.ledger() = ledger;
         *self.disk.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(disk));
-        if self.told.swap(false, Ordering::Relaxed) {
+        if self.lock_trouble().take().is_some() {
             tracing::info!("answers are kept again");
         }
     }
@@ -194,7 +202,7 @@ impl Shelves {
     /// From here on calls with a key are refused, until the file has been opened anew.
     pub(super) fn close(&self, error: &DiskError) {
         *self.disk.write().unwrap_or_else(PoisonError::into_inner) = None;
-        if !self.told.swap(true, Ordering::Relaxed) {
+        if self.lock_trouble().replace(error.to_string()).is_none() {
             tracing::error!(%error, "answers cannot be kept: calls with an idempotency key are refused");
         }
     }

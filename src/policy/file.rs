@@ -12,10 +12,11 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::Policy;
-use super::callers::{CallerList, Callers};
-use super::ceilings::{Ceiling, Ceilings};
-use super::dids::DidList;
+use super::accounts::AccountList;
+use super::callers::Callers;
+use super::ceilings::Ceiling;
 use super::functions::{self, FunctionList, Functions};
+use super::limits::{Limit, Rates};
 use crate::config::{Anonymous, Config, UndeclaredReads};
 use crate::identity::Did;
 
@@ -30,6 +31,8 @@ pub struct Basis {
     pub undeclared_reads: UndeclaredReads,
     /// What every run gets at most.
     pub ceiling: Ceiling,
+    /// How often each may call and be called.
+    pub rates: Rates,
 }
 
 impl Basis {
@@ -40,7 +43,12 @@ impl Basis {
             duration: config.max_duration,
             output_bytes: config.max_payload_bytes,
         };
-        Basis { anonymous: config.anonymous, undeclared_reads: config.undeclared_reads, ceiling }
+        Basis {
+            anonymous: config.anonymous,
+            undeclared_reads: config.undeclared_reads,
+            ceiling,
+            rates: config.rates,
+        }
     }
 }
 
@@ -70,6 +78,7 @@ struct RawLimits {
     max_memory_mb: Option<Spanned<u64>>,
     max_duration_ms: Option<Spanned<u64>>,
     max_output_kb: Option<Spanned<u64>>,
+    calls: Option<Spanned<String>>,
 }
 
 impl Policy {
@@ -111,17 +120,17 @@ fn check(raw: Raw, basis: &Basis) -> Result<Policy, Wrong> {
     policy.anonymous = raw.anonymous.map_or(basis.anonymous, Spanned::into_inner);
     policy.undeclared_reads = raw.undeclared_reads.unwrap_or(basis.undeclared_reads);
     policy.callers = Callers {
-        block: list("callers.block", &raw.callers.block, CallerList::add)?,
-        allow: optional("callers.allow", raw.callers.allow, CallerList::add)?,
+        block: list("callers.block", &raw.callers.block, AccountList::add)?,
+        allow: optional("callers.allow", raw.callers.allow, AccountList::add)?,
     };
     policy.functions = Functions {
-        block_authors: list("authors.block", &raw.authors.block, DidList::add)?,
-        allow_authors: optional("authors.allow", raw.authors.allow, DidList::add)?,
+        block_authors: list("authors.block", &raw.authors.block, AccountList::add)?,
+        allow_authors: optional("authors.allow", raw.authors.allow, AccountList::add)?,
         block: list("functions.block", &raw.functions.block, FunctionList::add)?,
         allow: optional("functions.allow", raw.functions.allow, FunctionList::add)?,
     };
     for (index, limits) in raw.limits.into_iter().enumerate() {
-        lower(&mut policy.ceilings, index, limits, basis.ceiling)?;
+        lower(&mut policy, index, limits, basis)?;
     }
     Ok(policy)
 }
@@ -149,20 +158,17 @@ fn list<L: Default>(
     Ok(made)
 }
 
-fn lower(
-    ceilings: &mut Ceilings,
-    index: usize,
-    limits: Spanned<RawLimits>,
-    all: Ceiling,
-) -> Result<(), Wrong> {
+fn lower(policy: &mut Policy, index: usize, limits: Spanned<RawLimits>, basis: &Basis) -> Result<(), Wrong> {
+    let all = basis.ceiling;
     let span = limits.span();
-    let RawLimits { author, function, max_memory_mb, max_duration_ms, max_output_kb } = limits.into_inner();
+    let RawLimits { author, function, max_memory_mb, max_duration_ms, max_output_kb, calls } =
+        limits.into_inner();
     let rule = |key: &str| match key {
         "" => format!("limits[{index}]"),
         key => format!("limits[{index}].{key}"),
     };
-    if max_memory_mb.is_none() && max_duration_ms.is_none() && max_output_kb.is_none() {
-        let why = "nothing is limited: give max_memory_mb, max_duration_ms or max_output_kb".into();
+    if max_memory_mb.is_none() && max_duration_ms.is_none() && max_output_kb.is_none() && calls.is_none() {
+        let why = "nothing is limited: give max_memory_mb, max_duration_ms, max_output_kb or calls".into();
         return Err(Wrong { at: span, rule: rule(""), why });
     }
     let given = |key: &str, value: Option<Spanned<u64>>, most: u64, setting: &str| match value {
@@ -192,11 +198,21 @@ fn lower(
         (Some(text), None) => {
             let author =
                 Did::parse(text.get_ref()).map_err(|error| named("author", &text, error.to_string()))?;
-            ceilings.lower_author(author, ceiling);
+            if let Some(calls) = &calls {
+                let lower = lower_rate(calls, basis.rates.author, "--author-limit");
+                let lower = lower.map_err(|why| named("calls", calls, why))?;
+                policy.call_rates.lower_author(author.clone(), lower);
+            }
+            policy.ceilings.lower_author(author, ceiling);
         }
         (None, Some(text)) => {
             let name = functions::parse(text.get_ref()).map_err(|why| named("function", &text, why))?;
-            ceilings.lower_function(name, ceiling);
+            if let Some(calls) = &calls {
+                let lower = lower_rate(calls, basis.rates.function, "--function-limit");
+                let lower = lower.map_err(|why| named("calls", calls, why))?;
+                policy.call_rates.lower_function(name.clone(), lower);
+            }
+            policy.ceilings.lower_function(name, ceiling);
         }
         _ => {
             let why = "whose runs? Give either author (a DID) or function (an at-uri)".into();
@@ -204,6 +220,19 @@ fn lower(
         }
     }
     Ok(())
+}
+
+/// A limit of calls that is not above the one that `setting` gives to all.
+fn lower_rate(text: &Spanned<String>, all: Limit, setting: &str) -> Result<Limit, String> {
+    let limit: Limit = text.get_ref().parse().map_err(|_| {
+        "expected \"RATE/s burst N at-once N\" (or /m, /h), as in \"5/s burst 10 at-once 2\"".to_owned()
+    })?;
+    if limit.is_within(all) {
+        return Ok(limit);
+    }
+    Err(format!(
+        "no number may be above those of {setting} ({all}): a policy only lowers what it gives to all"
+    ))
 }
 
 fn within(value: &Spanned<u64>, range: RangeInclusive<u64>, setting: &str) -> Result<u64, String> {

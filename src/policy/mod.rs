@@ -10,6 +10,8 @@
 //!
 //! What the operator wrote is read by `file`, checked whole, and put in force by `live`.
 
+mod accounts;
+mod call_rates;
 mod callers;
 mod ceilings;
 mod dids;
@@ -36,9 +38,11 @@ pub use file::{Basis, InvalidPolicy};
 pub use live::{Policies, PolicyFileError};
 pub use reads::{InvalidScope, MAX_SCOPES, NotAllowed, Read, Reads, Scope, judged};
 
+use call_rates::CallRates;
 use callers::Callers;
 use ceilings::Ceilings;
 use functions::Functions;
+use limits::FunctionRates;
 
 /// Somebody who calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +71,7 @@ pub struct Policy {
     callers: Callers,
     functions: Functions,
     ceilings: Ceilings,
+    call_rates: CallRates,
 }
 
 impl Policy {
@@ -78,6 +83,7 @@ impl Policy {
             callers: Callers::default(),
             functions: Functions::default(),
             ceilings: Ceilings::new(basis.ceiling),
+            call_rates: CallRates::new(basis.rates.of_functions()),
         }
     }
 
@@ -95,14 +101,30 @@ impl Policy {
         }
     }
 
-    /// Whether the operator lets this function of `author` run. Says which list let it in, if there is one.
-    pub fn admit_function(&self, author: &Did, rkey: &RecordKey) -> Result<Option<Rule>, Refused> {
-        self.functions.admit(author, rkey)
+    /// Whether it matters for this function which PDS its author's document names. What is blocked by its name is
+    /// so wherever it is.
+    pub fn asks_where_author_is(&self, author: &Did, rkey: &RecordKey) -> bool {
+        self.functions.depend_on_hosts(author, rkey)
+    }
+
+    /// Whether the operator lets this function of `author`, whose DID document claims to be at `pds`, run.
+    pub fn admit_function(
+        &self,
+        author: &Did,
+        rkey: &RecordKey,
+        pds: Option<&PdsHost>,
+    ) -> Result<Admission, Refused> {
+        self.functions.admit(author, rkey, pds)
     }
 
     /// What a run of this function gets at most, whatever its record asks for.
     pub fn ceiling(&self, author: &Did, rkey: &RecordKey) -> Ceiling {
         self.ceilings.of(author, rkey)
+    }
+
+    /// How often this function may be called, and all of its author's.
+    pub fn call_rates(&self, author: &Did, rkey: &RecordKey) -> FunctionRates {
+        self.call_rates.of(author, rkey)
     }
 
     /// What a function that declares no reads may read.
@@ -139,10 +161,10 @@ impl Policy {
     }
 }
 
-/// What the operator's rules say of a caller whom they do not refuse.
+/// What the operator's rules say of a caller, or of the author of a function, whom they do not refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// They may call, as this entry of a list says, if there is such a list.
+    /// They may, as this entry of a list says, if there is such a list.
     Given(Option<Rule>),
     /// They may if the PDS that their document names says that they are there.
     IfConfirmed(Rule),
@@ -216,6 +238,13 @@ pub enum Refusal {
          account is active there; if it is, retry in 60 s"
     )]
     CallerUnconfirmed,
+    /// The operator runs functions of the PDS that this author's document names, but that PDS did not say that the
+    /// author is there.
+    #[error(
+        "the operator of this service runs functions of the accounts of this author's PDS, but that PDS did not \
+         confirm that the author's account is active there; if it is, retry in 60 s"
+    )]
+    AuthorUnconfirmed,
     /// The operator does not run this function, or this author's.
     #[error(
         "the operator of this service does not run this function or its author's; call it at another service"
@@ -233,7 +262,7 @@ impl Refusal {
     pub fn name(self) -> &'static str {
         match self {
             Refusal::CallerBlocked | Refusal::CallerUnconfirmed => "CallerBlocked",
-            Refusal::FunctionBlocked => "FunctionBlocked",
+            Refusal::AuthorUnconfirmed | Refusal::FunctionBlocked => "FunctionBlocked",
             Refusal::FunctionNotPublic => "FunctionNotPublic",
         }
     }

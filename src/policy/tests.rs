@@ -7,7 +7,8 @@ use super::*;
 /// The settings that policy files are read over in these tests.
 pub(super) fn basis() -> Basis {
     let ceiling = Ceiling { memory_mb: 128, duration: Duration::from_secs(2), output_bytes: 2 * 1024 * 1024 };
-    Basis { anonymous: Anonymous::Deny, undeclared_reads: UndeclaredReads::Any, ceiling }
+    let rates = limits::Rates { function: "100/s burst 50 at-once 5".parse().unwrap(), ..Default::default() };
+    Basis { anonymous: Anonymous::Deny, undeclared_reads: UndeclaredReads::Any, ceiling, rates }
 }
 
 fn policy(text: &str) -> Policy {
@@ -41,9 +42,16 @@ fn admitted(policy: &Policy, caller: &str, pds: Option<&str>) -> String {
 }
 
 fn function_admitted(policy: &Policy, author: &str, rkey: &str) -> String {
-    match policy.admit_function(&did(author), &RecordKey::parse(rkey).unwrap()) {
-        Ok(None) => "yes".into(),
-        Ok(Some(rule)) => format!("yes {rule}"),
+    function_admitted_at(policy, author, rkey, None)
+}
+
+/// The same for a function whose author claims to be at this PDS.
+fn function_admitted_at(policy: &Policy, author: &str, rkey: &str, pds: Option<&str>) -> String {
+    let pds = pds.map(host);
+    match policy.admit_function(&did(author), &RecordKey::parse(rkey).unwrap(), pds.as_ref()) {
+        Ok(Admission::Given(None)) => "yes".into(),
+        Ok(Admission::Given(Some(rule))) => format!("yes {rule}"),
+        Ok(Admission::IfConfirmed(rule)) => format!("if confirmed {rule}"),
         Err(Refused { refusal: Refusal::FunctionBlocked, rule }) => format!("no {rule}"),
         Err(other) => panic!("{other:?}"),
     }
@@ -157,6 +165,92 @@ fn functions_pass_every_list_that_there_is() {
 }
 
 #[test]
+fn authors_and_functions_are_named_by_pds_too() {
+    let text = format!(
+        r#"[authors]
+           block = ["pds:bad.com", "did:web:bad.author.com"]
+           allow = ["{PLC}", "pds:*.ours.org", "pds:good.org"]
+           [functions]
+           block = ["pds:slow.ours.org", "at://{PLC}/at.functions.metadata/no", "did:web:idle.com"]
+           allow = ["at://{PLC}/at.functions.metadata/yes", "pds:*.ours.org", "did:web:good.com"]"#
+    );
+    let lists = policy(&text);
+    let other = "did:plc:zzzzzzzzzzzzzzzzzzzzzzzz";
+    let cases = [
+        // A claim is enough to be blocked, whatever the port.
+        (PLC, "yes", Some("https://bad.com:8443"), "no authors.block[0]"),
+        (PLC, "yes", Some("https://slow.ours.org"), "no functions.block[0]"),
+        (PLC, "yes", Some("https://elsewhere.com"), "yes functions.allow[0]"),
+        (PLC, "no", Some("https://a.ours.org"), "no functions.block[1]"),
+        ("did:web:idle.com", "f", Some("https://a.ours.org"), "no functions.block[2]"),
+        // It is not enough to be allowed, by either list.
+        (PLC, "f", Some("https://a.ours.org"), "if confirmed functions.allow[1]"),
+        (PLC, "f", Some("https://elsewhere.com"), "no functions.allow"),
+        (PLC, "f", None, "no functions.allow"),
+        (other, "f", Some("https://a.ours.org"), "if confirmed authors.allow[1]"),
+        (other, "f", Some("https://a.ours.org:8443"), "no authors.allow"),
+        (other, "f", Some("https://good.org"), "no functions.allow"),
+        (other, "f", None, "no authors.allow"),
+        // What one list leaves to the PDS, the other does not give.
+        ("did:web:good.com", "f", Some("https://good.org"), "if confirmed authors.allow[2]"),
+    ];
+    for (author, rkey, pds, decided) in cases {
+        assert_eq!(function_admitted_at(&lists, author, rkey, pds), decided, "{author} {rkey} at {pds:?}");
+    }
+}
+
+#[test]
+fn where_an_author_is_matters_only_under_rules_on_pdses() {
+    let asks = |text: &str, author: &str| {
+        policy(text).asks_where_author_is(&did(author), &RecordKey::parse("f").unwrap())
+    };
+    for text in [
+        "authors.block = [\"pds:a.com\"]",
+        "authors.allow = [\"pds:a.com\"]",
+        "functions.block = [\"pds:a.com\"]",
+        "functions.allow = [\"pds:a.com\"]",
+    ] {
+        assert!(asks(text, PLC), "{text}");
+    }
+    for text in [
+        "",
+        "callers.block = [\"pds:a.com\"]",
+        "authors.block = [\"did:web:*.a.com\"]\nfunctions.allow = [\"did:web:a.com\"]",
+    ] {
+        assert!(!asks(text, PLC), "{text}");
+    }
+    // What is blocked by name is so wherever it is.
+    let named = format!("authors.block = [\"pds:a.com\", \"{PLC}\"]");
+    assert!(!asks(&named, PLC) && asks(&named, "did:web:a.com"));
+}
+
+#[test]
+fn the_lowest_rate_of_calls_counts_in_each_respect() {
+    let policy = policy(&format!(
+        r#"[[limits]]
+           author = "{PLC}"
+           calls = "10/s burst 40 at-once 4"
+           [[limits]]
+           author = "{PLC}"
+           calls = "20/s burst 20 at-once 8"
+           [[limits]]
+           function = "at://{PLC}/at.functions.metadata/f"
+           calls = "60/m burst 50 at-once 5"
+           max_duration_ms = 50"#
+    ));
+    let calls = |author: &str, rkey: &str| {
+        let rates = policy.call_rates(&did(author), &RecordKey::parse(rkey).unwrap());
+        [rates.author.to_string(), rates.function.to_string()]
+    };
+    assert_eq!(calls(PLC, "f"), ["10/s burst 20 at-once 4", "1/s burst 50 at-once 5"]);
+    assert_eq!(calls(PLC, "g"), ["10/s burst 20 at-once 4", "100/s burst 50 at-once 5"]);
+    let all = ["1000/s burst 5000 at-once 512", "100/s burst 50 at-once 5"];
+    assert_eq!(calls("did:web:a.com", "f"), all);
+    // A limit of calls alone leaves the runs as they are.
+    assert_eq!(policy.ceiling(&did(PLC), &RecordKey::parse("g").unwrap()), basis().ceiling);
+}
+
+#[test]
 fn the_file_decides_over_the_settings_where_it_says_something() {
     let open = Basis { anonymous: Anonymous::Public, undeclared_reads: UndeclaredReads::None, ..basis() };
     let read = |text: &str| Policy::from_file(text.as_bytes(), &open).unwrap();
@@ -236,8 +330,12 @@ fn a_file_that_is_wrong_is_refused_whole_with_the_place_and_the_rule() {
         ),
         ("callers.allow = [\"did:web:*.*.a.com\"]".into(), "line 1, column 18: callers.allow[0]: "),
         (
-            "authors.block = [\"pds:a.com\"]".into(),
-            "line 1, column 18: authors.block[0]: \"pds:a.com\": not a DID",
+            "authors.block = [\"pds:https://a.com\"]".into(),
+            "line 1, column 18: authors.block[0]: \"pds:https://a.com\": expected the name of a host",
+        ),
+        (
+            "authors.block = [\"at://did:web:a.com/at.functions.metadata/f\"]".into(),
+            "line 1, column 18: authors.block[0]: \"at://did:web:a.com/at.functions.metadata/f\": expected did:plc:ID,",
         ),
         (
             "functions.block = [\"at://alice.example.com/at.functions.metadata/f\"]".into(),
@@ -249,7 +347,7 @@ fn a_file_that_is_wrong_is_refused_whole_with_the_place_and_the_rule() {
         ),
         (
             "functions.allow = [\"f\"]".into(),
-            "line 1, column 20: functions.allow[0]: \"f\": an at-uri starts with at://",
+            "line 1, column 20: functions.allow[0]: \"f\": expected did:plc:ID, did:web:HOST, did:web:*.DOMAIN, pds:HOST or pds:*.DOMAIN, or at://DID/at.functions.metadata/KEY",
         ),
         (
             limits("max_memory_mb = 129"),
@@ -266,6 +364,24 @@ fn a_file_that_is_wrong_is_refused_whole_with_the_place_and_the_rule() {
         (limits("max_output_kb = 0"), "line 3, column 17: limits[0].max_output_kb: 0 is not 1 to 2048: "),
         (limits("max_memory_mb = -1"), "line 3, column 17: "),
         (limits(""), "line 1, column 1: limits[0]: nothing is limited"),
+        (
+            limits("calls = \"1001/s burst 1 at-once 1\""),
+            "line 3, column 9: limits[0].calls: \"1001/s burst 1 at-once 1\": no number may be above those of --author-limit (1000/s burst 5000 at-once 512)",
+        ),
+        (limits("calls = \"1/s burst 5001 at-once 1\""), "line 3, column 9: limits[0].calls: "),
+        (limits("calls = \"1/s burst 1 at-once 513\""), "line 3, column 9: limits[0].calls: "),
+        (limits("calls = \"none\""), "line 3, column 9: limits[0].calls: \"none\": no number may be"),
+        (
+            limits("calls = \"5/s\""),
+            "line 3, column 9: limits[0].calls: \"5/s\": expected \"RATE/s burst N at-once N\"",
+        ),
+        (limits("calls = 5"), "line 3, column 9: invalid type: integer `5`, expected a string"),
+        (
+            format!(
+                "[[limits]]\nfunction = \"at://{PLC}/at.functions.metadata/f\"\ncalls = \"200/s burst 1 at-once 1\""
+            ),
+            "line 3, column 9: limits[0].calls: \"200/s burst 1 at-once 1\": no number may be above those of --function-limit (100/s burst 50 at-once 5)",
+        ),
         (limits("function = \"at://a\"\nmax_memory_mb = 1"), "line 1, column 1: limits[0]: whose runs?"),
         ("[[limits]]\nmax_memory_mb = 1".into(), "line 1, column 1: limits[0]: whose runs?"),
         (
@@ -305,7 +421,7 @@ proptest! {
 
     #[test]
     fn no_entry_but_a_name_of_hosts_means_any(entry in "pds:[ -~\u{e9}]{0,20}") {
-        let mut list = callers::CallerList::default();
+        let mut list = accounts::AccountList::default();
         if list.add(0, &entry).is_ok() {
             prop_assert!(!entry.contains(['/', '@', '?', '#', '\\', ' ', '%']), "{entry}");
         }

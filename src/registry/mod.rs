@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ipld_core::cid::Cid;
+use url::Url;
 
 use crate::clock::Clock;
 use crate::egress::{Egress, Gate, GateLimits};
@@ -195,6 +196,12 @@ impl Registry {
         let bytes = self.caches.code(name, fetch).await?;
         blob::check_size(code, bytes.len() as u64)?;
         Ok(bytes)
+    }
+
+    /// The PDS that the author's DID document names, which is the author's own claim.
+    pub async fn pds_of(&self, author: &Did) -> Result<Option<Url>, RegistryError> {
+        let document = home::document(&self.sources, &Errand::for_function(author.clone())).await?;
+        Ok(document.pds.clone())
     }
 
     /// Whose record `uri` names, and at which key: what is decided about a function by its name is decided

@@ -128,8 +128,8 @@ fn highest(sources: &Sources, repo: &Did) -> Result<Option<Tid>, RegistryError> 
     Ok(on_disk.max(sources.recent_revs.get(repo)))
 }
 
-/// Keeps the highest revision. The proof stands even where the disk fails; until it takes a newer one,
-/// the host could go back to the highest that it took before.
+/// Keeps the highest revision. The proof stands even where the disk fails; a restart before it takes this one
+/// would let the host go back to the highest that it took before.
 async fn remember(sources: &Sources, errand: &Errand, rev: Tid) {
     if errand.purpose == Purpose::Guest {
         let raised = |known: Option<moka::Entry<Did, Tid>>| match known {
@@ -140,8 +140,6 @@ async fn remember(sources: &Sources, errand: &Errand, rev: Tid) {
         return;
     }
     let (revs, repo) = (Arc::clone(&sources.revs), errand.repo.clone());
-    let kept = tokio::task::spawn_blocking(move || revs.raise(&repo, rev)).await;
-    if let Ok(Err(error)) = kept {
-        tracing::error!(%error, "the highest revision of a repo could not be kept on disk");
-    }
+    // The file itself tells when it cannot be written.
+    let _ = tokio::task::spawn_blocking(move || revs.raise(&repo, rev)).await;
 }

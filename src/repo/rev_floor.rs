@@ -5,7 +5,8 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::time::Duration;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
@@ -14,84 +15,225 @@ use crate::identity::Did;
 
 /// DID → the value of a TID.
 const FLOORS: TableDefinition<'_, &str, u64> = TableDefinition::new("rev-floor");
+/// What is written to see whether anything can be: how often that was.
+const MENDED: TableDefinition<'_, &str, u64> = TableDefinition::new("rev-floor-mended");
 
 /// Memory for pages of the file, which hold about thirty authors each.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// Raises that are remembered while the file cannot be written, at some 150 bytes each.
+const MAX_WAITING: usize = 65_536;
+/// How often what could not be written is tried again.
+const MEND_EVERY: Duration = Duration::from_secs(5);
 
 /// A file of the highest verified revision per repo. Nothing lowers one.
 ///
 /// Reading is served from cached pages. Only a raise that changes something writes, and then waits
-/// for the disk: raises that come while one is written share the next write.
+/// for the disk: raises that come while one is written share the next write. When the disk fails, what
+/// is not written is kept in memory, and [`RevFloor::watch`] tries again.
 pub struct RevFloor {
-    database: Database,
-    /// Raises that no write has taken up yet.
+    open: Open,
+    /// `None` while the file cannot be used.
+    database: RwLock<Option<Database>>,
+    /// Raises that are not on disk.
     waiting: Mutex<HashMap<Did, Tid>>,
     /// Held while writing.
     writing: Mutex<()>,
+    /// What is the matter with the file, while something is.
+    trouble: Mutex<Option<String>>,
 }
+
+type Open = Box<dyn Fn() -> Result<Database, RevFloorError> + Send + Sync>;
 
 impl RevFloor {
     /// Opens the file, or makes it, and checks all of it. One process at a time can have it open.
     pub fn open(path: &Path) -> Result<RevFloor, RevFloorError> {
-        // Some damage makes redb panic rather than answer an error.
-        let database =
-            std::panic::catch_unwind(|| open_checked(path)).map_err(|_| RevFloorError::Damaged)??;
-        Ok(RevFloor { database, waiting: Mutex::default(), writing: Mutex::default() })
+        let path = path.to_owned();
+        RevFloor::over(Box::new(move || {
+            let builder = builder();
+            checked(|| builder.create(&path))
+        }))
+    }
+
+    fn over(open: Open) -> Result<RevFloor, RevFloorError> {
+        let database = open()?;
+        // So that reading finds the table, and a table of other types is noticed now.
+        let transaction = database.begin_write()?;
+        transaction.open_table(FLOORS)?;
+        transaction.commit()?;
+        Ok(RevFloor {
+            open,
+            database: RwLock::new(Some(database)),
+            waiting: Mutex::default(),
+            writing: Mutex::default(),
+            trouble: Mutex::default(),
+        })
     }
 
     /// The highest revision of this repo that was raised to.
     pub fn highest(&self, did: &Did) -> Result<Option<Tid>, RevFloorError> {
-        let table = self.database.begin_read()?.open_table(FLOORS)?;
-        Ok(table.get(did.as_str())?.map(|value| Tid::from_value(value.value())))
+        Ok(self.written(did)?.max(lock(&self.waiting).get(did).copied()))
     }
 
     /// Raises the floor of a repo to a revision that was fully verified; a lower one changes nothing.
-    /// It is on disk when this returns. Blocks for a write if it changes something.
+    /// It is on disk when this returns. Blocks for a write if it changes something. After an error it counts
+    /// all the same, for as long as this process lives.
     pub fn raise(&self, did: &Did, rev: Tid) -> Result<(), RevFloorError> {
-        if self.highest(did)? >= Some(rev) {
+        // What cannot be read now may be lower.
+        if self.written(did).is_ok_and(|highest| highest >= Some(rev)) {
             return Ok(());
         }
         {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut waiting = lock(&self.waiting);
+            if waiting.len() >= MAX_WAITING && !waiting.contains_key(did) {
+                return Err(RevFloorError::NotWritten);
+            }
             let highest = waiting.entry(did.clone()).or_insert(rev);
             *highest = rev.max(*highest);
         }
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let raises = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        // Whoever wrote before may have taken this raise along.
-        if !raises.is_empty() {
-            self.write(&raises)?;
+        if self.trouble().is_some() {
+            return Err(RevFloorError::NotWritten);
         }
-        if self.highest(did)? >= Some(rev) { Ok(()) } else { Err(RevFloorError::NotWritten) }
+        let _writing = lock(&self.writing);
+        // Whoever wrote before may have taken this raise along.
+        if self.written(did)? >= Some(rev) {
+            return Ok(());
+        }
+        self.write_waiting(false)?;
+        if self.written(did)? >= Some(rev) { Ok(()) } else { Err(RevFloorError::NotWritten) }
     }
 
-    fn write(&self, raises: &HashMap<Did, Tid>) -> Result<(), RevFloorError> {
-        let transaction = self.database.begin_write()?;
-        {
-            let mut table = transaction.open_table(FLOORS)?;
-            for (did, rev) in raises {
-                let highest = table.get(did.as_str())?.map(|value| value.value());
-                if highest.is_none_or(|highest| highest < rev.value()) {
-                    table.insert(did.as_str(), rev.value())?;
-                }
+    /// Why the file cannot be written or read, if it cannot.
+    pub fn trouble(&self) -> Option<String> {
+        lock(&self.trouble).clone()
+    }
+
+    /// Tries again what could not be written, every few seconds from now on, until nobody else holds the floors.
+    pub async fn watch(floors: Weak<RevFloor>) {
+        let mut looks = tokio::time::interval(MEND_EVERY);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let Some(floors) = floors.upgrade() else { return };
+            if floors.trouble().is_some() {
+                // What panics is tried again, too.
+                let _ = tokio::task::spawn_blocking(move || floors.mend()).await;
             }
         }
-        transaction.commit()?;
-        Ok(())
+    }
+
+    /// Tries again what could not be written. Blocks while the disk does.
+    fn mend(&self) {
+        let _writing = lock(&self.writing);
+        if self.trouble().is_some() && self.reopen().is_ok() && self.write_waiting(true).is_ok() {
+            *lock(&self.trouble) = None;
+            tracing::info!("the file of revisions is written again");
+        }
+    }
+
+    /// What of this repo is on disk.
+    fn written(&self, did: &Did) -> Result<Option<Tid>, RevFloorError> {
+        let database = self.database();
+        let database = database.as_ref().ok_or(RevFloorError::Closed)?;
+        let read = || -> Result<_, RevFloorError> {
+            let table = database.begin_read()?.open_table(FLOORS)?;
+            Ok(table.get(did.as_str())?.map(|value| Tid::from_value(value.value())))
+        };
+        read().inspect_err(|error| self.tell(error))
+    }
+
+    /// Something is the matter with the file, from now on.
+    fn tell(&self, error: &RevFloorError) {
+        if lock(&self.trouble).replace(error.to_string()).is_none() {
+            tracing::error!(%error, "the highest revisions of repos cannot be kept on disk");
+        }
+    }
+
+    /// Writes what waits, by whoever holds `writing`, and with `anyway` something else besides.
+    fn write_waiting(&self, anyway: bool) -> Result<(), RevFloorError> {
+        // They stay where they are until they are on disk, so that they count.
+        let raises = lock(&self.waiting).clone();
+        let written = {
+            let database = self.database();
+            database
+                .as_ref()
+                .ok_or(RevFloorError::Closed)
+                .and_then(|database| write(database, &raises, anyway))
+        };
+        match &written {
+            Ok(()) => {
+                lock(&self.waiting).retain(|did, rev| raises.get(did).is_none_or(|written| written < rev))
+            }
+            Err(error) => {
+                self.tell(error);
+                // After an error redb does nothing more until it is opened anew. Where that works, it is read.
+                let _ = self.reopen();
+            }
+        }
+        written
+    }
+
+    /// Opens the file anew, by whoever holds `writing`.
+    fn reopen(&self) -> Result<(), RevFloorError> {
+        let old = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(old);
+        let opened = (self.open)();
+        match opened {
+            Ok(database) => {
+                *self.database.write().unwrap_or_else(PoisonError::into_inner) = Some(database);
+                Ok(())
+            }
+            Err(error) => {
+                self.tell(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn database(&self) -> RwLockReadGuard<'_, Option<Database>> {
+        self.database.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn open_checked(path: &Path) -> Result<Database, RevFloorError> {
-    let mut database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
-    // What a crash leaves behind was mended just now. Whatever else is wrong may have taken floors away.
-    if !database.check_integrity()? {
-        return Err(RevFloorError::Damaged);
-    }
-    // So that reading finds the table, and a table of other types is noticed now.
+fn write(database: &Database, raises: &HashMap<Did, Tid>, anyway: bool) -> Result<(), RevFloorError> {
     let transaction = database.begin_write()?;
-    transaction.open_table(FLOORS)?;
+    {
+        let mut table = transaction.open_table(FLOORS)?;
+        for (did, rev) in raises {
+            let highest = table.get(did.as_str())?.map(|value| value.value());
+            if highest.is_none_or(|highest| highest < rev.value()) {
+                table.insert(did.as_str(), rev.value())?;
+            }
+        }
+    }
+    if anyway {
+        let mut table = transaction.open_table(MENDED)?;
+        let times = table.get("times")?.map_or(0, |times| times.value());
+        table.insert("times", times + 1)?;
+    }
     transaction.commit()?;
-    Ok(database)
+    Ok(())
+}
+
+/// What is behind a lock here is right after every statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+/// A database that was opened, if all of it is sound.
+fn checked(open: impl FnOnce() -> Result<Database, redb::DatabaseError>) -> Result<Database, RevFloorError> {
+    let opened = move || {
+        let mut database = open()?;
+        // What a crash leaves behind was mended just now. Whatever else is wrong may have taken floors away.
+        if database.check_integrity()? { Ok(database) } else { Err(RevFloorError::Damaged) }
+    };
+    // Some damage makes redb panic rather than answer an error.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(opened)).map_err(|_| RevFloorError::Damaged)?
 }
 
 impl std::fmt::Debug for RevFloor {
@@ -104,6 +246,9 @@ impl std::fmt::Debug for RevFloor {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RevFloorError {
+    /// It could not be used lately, and has not been opened anew yet.
+    #[error("the file of revisions cannot be used now")]
+    Closed,
     /// The file is not one of ours, or is damaged.
     #[error("the file of revisions is damaged; restore it, or remove it to trust each author's next answer")]
     Damaged,
@@ -134,159 +279,4 @@ impl<E: Into<redb::Error>> From<E> for RevFloorError {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-
-    fn did(name: &str) -> Did {
-        Did::parse(&format!("did:web:{name}.example.com")).unwrap()
-    }
-
-    fn rev(micros: u64) -> Tid {
-        Tid::from_micros(micros, 0)
-    }
-
-    #[test]
-    fn the_highest_revision_stays_over_restarts_and_is_never_lowered() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("revs.redb");
-        {
-            let floor = RevFloor::open(&path).unwrap();
-            assert_eq!(floor.highest(&did("a")).unwrap(), None);
-            floor.raise(&did("a"), rev(5)).unwrap();
-            floor.raise(&did("a"), rev(3)).unwrap();
-            floor.raise(&did("b"), rev(1)).unwrap();
-            assert_eq!(floor.highest(&did("a")).unwrap(), Some(rev(5)));
-        }
-        let floor = RevFloor::open(&path).unwrap();
-        assert_eq!(floor.highest(&did("a")).unwrap(), Some(rev(5)));
-        assert_eq!(floor.highest(&did("b")).unwrap(), Some(rev(1)));
-        assert_eq!(floor.highest(&did("c")).unwrap(), None);
-        floor.raise(&did("a"), rev(6)).unwrap();
-        assert_eq!(floor.highest(&did("a")).unwrap(), Some(rev(6)));
-    }
-
-    #[test]
-    fn a_raise_is_on_disk_when_it_returns() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("revs.redb");
-        let floor = RevFloor::open(&path).unwrap();
-        for micros in 1..5 {
-            floor.raise(&did("a"), rev(micros)).unwrap();
-            // What a crash at this moment would leave.
-            let left = directory.path().join("left.redb");
-            std::fs::copy(&path, &left).unwrap();
-            assert_eq!(RevFloor::open(&left).unwrap().highest(&did("a")).unwrap(), Some(rev(micros)));
-        }
-    }
-
-    #[test]
-    fn only_a_raise_that_changes_something_writes() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("revs.redb");
-        let floor = RevFloor::open(&path).unwrap();
-        floor.raise(&did("a"), rev(5)).unwrap();
-        let before = std::fs::read(&path).unwrap();
-        floor.raise(&did("a"), rev(5)).unwrap();
-        floor.raise(&did("a"), rev(4)).unwrap();
-        assert!(std::fs::read(&path).unwrap() == before);
-        floor.raise(&did("a"), rev(6)).unwrap();
-        assert!(std::fs::read(&path).unwrap() != before);
-    }
-
-    #[test]
-    fn raises_from_many_threads_leave_the_highest() {
-        let directory = tempfile::tempdir().unwrap();
-        let floor = Arc::new(RevFloor::open(&directory.path().join("revs.redb")).unwrap());
-        let threads: Vec<_> = (0..8)
-            .map(|thread| {
-                let floor = Arc::clone(&floor);
-                std::thread::spawn(move || {
-                    for step in 0..20 {
-                        // Ascending in half of the threads, descending in the others.
-                        let micros = if thread % 2 == 0 { step } else { 19 - step } * 8 + thread;
-                        for name in ["a", "b"] {
-                            floor.raise(&did(name), rev(micros)).unwrap();
-                            assert!(floor.highest(&did(name)).unwrap() >= Some(rev(micros)));
-                        }
-                    }
-                })
-            })
-            .collect();
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
-        assert_eq!(floor.highest(&did("a")).unwrap(), Some(rev(19 * 8 + 7)));
-        assert_eq!(floor.highest(&did("b")).unwrap(), Some(rev(19 * 8 + 7)));
-    }
-
-    #[test]
-    fn a_file_that_is_open_elsewhere_is_told() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("revs.redb");
-        let _first = RevFloor::open(&path).unwrap();
-        assert!(matches!(RevFloor::open(&path), Err(RevFloorError::Locked)));
-    }
-
-    #[test]
-    fn a_file_that_is_not_ours_is_told_and_left_as_it_is() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("revs.redb");
-        for content in [b"not a database at all".to_vec(), vec![0; 8192], vec![0xff; 100_000]] {
-            std::fs::write(&path, &content).unwrap();
-            let error = RevFloor::open(&path).unwrap_err();
-            assert!(matches!(error, RevFloorError::Damaged), "{error:?}");
-            assert_eq!(std::fs::read(&path).unwrap(), content);
-        }
-    }
-
-    #[test]
-    fn a_damaged_file_is_told_or_has_lost_nothing() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("revs.redb");
-        let dids: Vec<_> = (0..100).map(|number| did(&format!("author-{number}"))).collect();
-        {
-            let floor = RevFloor::open(&path).unwrap();
-            dids.iter().for_each(|did| floor.raise(did, rev(5)).unwrap());
-        }
-        let good = std::fs::read(&path).unwrap();
-        let mut told = 0;
-        // A stride that is prime hits headers, pages and free space alike.
-        for start in (1..good.len() - 64).step_by(1031) {
-            let spoiled = [&good[..start], &[0x5a; 64], &good[start + 64..]].concat();
-            for bytes in [&good[..start], &spoiled] {
-                std::fs::write(&path, bytes).unwrap();
-                match RevFloor::open(&path) {
-                    Ok(floor) => {
-                        let kept = dids.iter().all(|did| floor.highest(did).unwrap() == Some(rev(5)));
-                        assert!(kept, "{} bytes, spoiled at {start}", bytes.len());
-                    }
-                    Err(RevFloorError::Damaged) => told += 1,
-                    Err(other) => panic!("{other:?}"),
-                }
-            }
-        }
-        assert!(told > 70, "{told}");
-    }
-
-    #[test]
-    fn a_table_of_another_kind_is_told() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("revs.redb");
-        {
-            let database = Database::create(&path).unwrap();
-            let other: TableDefinition<'_, u64, u64> = TableDefinition::new("rev-floor");
-            let transaction = database.begin_write().unwrap();
-            transaction.open_table(other).unwrap();
-            transaction.commit().unwrap();
-        }
-        assert!(matches!(RevFloor::open(&path), Err(RevFloorError::Damaged)));
-    }
-
-    #[test]
-    fn a_path_that_cannot_be_a_file_is_told() {
-        let directory = tempfile::tempdir().unwrap();
-        let error = RevFloor::open(&directory.path().join("no/such/directory/revs.redb")).unwrap_err();
-        assert!(matches!(error, RevFloorError::Storage(_)), "{error:?}");
-        assert!(error.to_string().contains("No such file"), "{error}");
-    }
-}
+mod tests;

@@ -44,6 +44,8 @@ mod program;
 mod stopwatch;
 mod thread;
 mod ticker;
+#[cfg(test)]
+mod ticks;
 mod wasi;
 
 pub use admission::{Admitted, Bound, ExportKind, MAX_MODULE_BYTES, RULES, Refusal, ValueType};

@@ -46,8 +46,10 @@ impl Admin {
     /// The same, with what can go wrong once the service stands.
     fn reasons(&self) -> Vec<Reason> {
         let mut reasons = self.readiness.reasons();
-        if let Some(why) = self.service.get().and_then(|service| service.audit.not_ready()) {
-            reasons.push(Reason { part: Part::Audit, why: why.to_string() });
+        if let Some(service) = self.service.get() {
+            reasons.extend(service.unwritten().map(|why| Reason { part: Part::Store, why }));
+            let audit = service.audit.not_ready();
+            reasons.extend(audit.map(|why| Reason { part: Part::Audit, why: why.to_string() }));
         }
         reasons
     }
@@ -77,6 +79,7 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
         telemetry::record_audit(&service.audit_stats());
         telemetry::record_workers(&service.worker_stats());
         telemetry::record_kept_answers(&service.kept_answers());
+        telemetry::record_revisions(service.keeps_revisions());
         telemetry::record_tokens(service.verifier.remembered());
     }
     telemetry::record_ready(admin.reasons().is_empty());

@@ -16,6 +16,7 @@ use crate::registry::{Function, Registry};
 
 use super::XrpcError;
 use super::deadline::Deadline;
+use super::service::Service;
 
 /// Who calls, under the rules that stood when the call came.
 #[derive(Clone)]
@@ -42,41 +43,52 @@ pub(super) async fn caller(
         }
         Ok(Admission::IfConfirmed(rule)) => {
             note(record, Some(rule));
-            match confirmed_host(visitor, hosting, deadline).await {
-                Some(_) => Ok(()),
-                None => Err(Refusal::CallerUnconfirmed.into()),
+            match is_at(hosting, visitor.caller.did(), visitor.pds.as_ref(), deadline).await {
+                true => Ok(()),
+                false => Err(Refusal::CallerUnconfirmed.into()),
             }
         }
         Err(refused) => Err(refuse(record, refused)),
     }
 }
 
-/// The host of the caller's PDS, if that PDS says that the caller is there.
-pub(super) async fn confirmed_host(
+/// Whether the operator lets this function run. By its name and the author's DID document alone, so that nobody's
+/// PDS is asked for what is blocked. The document is looked up, and the author's PDS asked whether the author is
+/// there, only where it counts.
+pub(super) async fn function(
     visitor: &Visitor,
-    hosting: &Hosting,
+    service: &Service,
+    (author, rkey): (&Did, &RecordKey),
     deadline: Deadline,
-) -> Option<PdsHost> {
-    let (Caller::Verified(caller), Some(pds)) = (&visitor.caller, &visitor.pds) else { return None };
-    let asking = hosting.confirmed(caller.did(), pds);
-    tokio::time::timeout_at(deadline.answer_by().into(), asking).await.ok().flatten()
-}
-
-/// Whether the operator lets this function run. By its name alone, so that nobody's PDS is asked for what is
-/// blocked.
-pub(super) fn function(
-    visitor: &Visitor,
-    author: &Did,
-    rkey: &RecordKey,
     record: &mut CallRecord,
 ) -> Result<(), XrpcError> {
-    match visitor.policy.admit_function(author, rkey) {
-        Ok(rule) => {
+    let policy = &visitor.policy;
+    let pds = match policy.asks_where_author_is(author, rkey) {
+        true => deadline.bound(service.registry.pds_of(author), XrpcError::repo_timeout).await?,
+        false => None,
+    };
+    match policy.admit_function(author, rkey, pds.as_ref().and_then(PdsHost::of).as_ref()) {
+        Ok(Admission::Given(rule)) => {
             note(record, rule);
             Ok(())
         }
+        Ok(Admission::IfConfirmed(rule)) => {
+            note(record, Some(rule));
+            match is_at(&service.hosting_of_authors, Some(author), pds.as_ref(), deadline).await {
+                true => Ok(()),
+                false => Err(Refusal::AuthorUnconfirmed.into()),
+            }
+        }
         Err(refused) => Err(refuse(record, refused)),
     }
+}
+
+/// Whether the PDS that an account's document names says that the account is there.
+async fn is_at(hosting: &Hosting, account: Option<&Did>, pds: Option<&Url>, deadline: Deadline) -> bool {
+    let (Some(account), Some(pds)) = (account, pds) else { return false };
+    let asking = hosting.confirmed(account, pds);
+    let confirmed = tokio::time::timeout_at(deadline.answer_by().into(), asking).await;
+    confirmed.ok().flatten().is_some()
 }
 
 /// Whether the author lets the caller run the function. `now` counts from the Unix epoch.

@@ -204,7 +204,7 @@ async fn attempt(
     record.stages.enter(Stage::Record);
     let late = XrpcError::repo_timeout;
     let (author, rkey) = deadline.bound(service.registry.name(&request.function), late).await?;
-    admission::function(visitor, &author, &rkey, record)?;
+    admission::function(visitor, service, (&author, &rkey), deadline, record).await?;
     let mut function = deadline.bound(service.registry.function_named(author, rkey), late).await?;
     if request.cid.is_some_and(|expected| expected != function.cid) {
         function = deadline.bound(service.registry.function_anew(&function), late).await?;
@@ -213,7 +213,7 @@ async fn attempt(
     record.stages.enter(Stage::Policy);
     let now = service.clock.since_epoch();
     admission::access(visitor, &service.registry, &function, deadline, now, record).await?;
-    let _admitted = service.gates.admit_to(&function)?;
+    let _admitted = service.gates.admit_to(&visitor.policy, &function)?;
     if let Some(expected) = request.cid.filter(|expected| *expected != function.cid) {
         return Err(changed(&expected, &function));
     }

@@ -12,9 +12,9 @@ use serde_json::Value;
 use crate::audit::CallRecord;
 use crate::auth::Repeat;
 use crate::lexicon::{AtUri, FUNCTION_COLLECTION, FunctionMetadata};
+use crate::policy::limits::Limit;
 use crate::policy::{MAX_SCOPES, Policy, Reads, judged};
 use crate::registry::Function;
-use crate::sandbox::Limits;
 
 use super::deadline::Deadline;
 use super::request_id::RequestId;
@@ -72,7 +72,7 @@ async fn attempt(
     record.function = Some(uri.to_string());
     let late = XrpcError::repo_timeout;
     let (author, rkey) = deadline.bound(service.registry.name(&uri), late).await?;
-    admission::function(&visitor, &author, &rkey, record)?;
+    admission::function(&visitor, service, (&author, &rkey), deadline, record).await?;
     let function = deadline.bound(service.registry.function_named(author, rkey), late).await?;
     record.cid = Some(function.cid);
     let now = service.clock.since_epoch();
@@ -136,6 +136,10 @@ struct LimitsTold {
     max_output_bytes: usize,
     max_host_calls: u32,
     max_host_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function_calls: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    author_calls: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -174,7 +178,7 @@ fn respond(service: &Service, policy: &Policy, function: &Function, refusal: Opt
         input_schema: metadata.input_schema.as_ref(),
         output_schema: metadata.output_schema.as_ref(),
         strict_output: metadata.strict_output,
-        limits: limits(&execute::limits(policy, function), metadata, service.max_payload_bytes),
+        limits: limits(policy, function, service.max_payload_bytes),
         reads: reads(metadata, &execute::reads(policy, function)),
         may_run: refusal.is_none(),
         refusal: refusal.map(|error| RefusalTold { error: error.name, message: &error.message }),
@@ -184,8 +188,11 @@ fn respond(service: &Service, policy: &Policy, function: &Function, refusal: Opt
     (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-fn limits(limits: &Limits, metadata: &FunctionMetadata, max_request_bytes: usize) -> LimitsTold {
-    let asks = metadata.mode.has_host_calls();
+fn limits(policy: &Policy, function: &Function, max_request_bytes: usize) -> LimitsTold {
+    let asks = function.metadata.mode.has_host_calls();
+    let limits = execute::limits(policy, function);
+    let rates = policy.call_rates(&function.author, &function.rkey);
+    let told = |limit: Limit| (limit != Limit::NONE).then(|| limit.to_string());
     LimitsTold {
         max_memory_mb: limits.memory_bytes / (1024 * 1024),
         max_duration_ms: limits.duration.as_millis() as u64,
@@ -193,6 +200,8 @@ fn limits(limits: &Limits, metadata: &FunctionMetadata, max_request_bytes: usize
         max_output_bytes: limits.output_bytes,
         max_host_calls: if asks { limits.host_calls } else { 0 },
         max_host_bytes: if asks { limits.host_bytes } else { 0 },
+        function_calls: told(rates.function),
+        author_calls: told(rates.author),
     }
 }
 

@@ -12,8 +12,8 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 
 use crate::config::Config;
-use crate::policy::Caller;
 use crate::policy::limits::{Admitted, Exceeded, Limits, Quota, Rates, TrustedProxies, Who, one_holder};
+use crate::policy::{Caller, Policy};
 use crate::registry::Function;
 use crate::telemetry;
 
@@ -59,10 +59,11 @@ impl Gates {
     }
 
     /// Charges a call that its caller may make to the function and its author.
-    pub(super) fn admit_to(&self, function: &Function) -> Result<Admitted, XrpcError> {
+    pub(super) fn admit_to(&self, policy: &Policy, function: &Function) -> Result<Admitted, XrpcError> {
         let author = function.author.as_str();
         let name = (author, function.rkey.as_str());
-        self.limits.admit_to(&self.rates, author, &name, Instant::now()).map_err(counted)
+        let rates = policy.call_rates(&function.author, &function.rkey);
+        self.limits.admit_to(&rates, author, &name, Instant::now()).map_err(counted)
     }
 
     /// Whose turn it is when a run of this caller has to wait.

@@ -85,6 +85,7 @@ pub(super) async fn answer(
     let Given { answer, from } = given?;
     let mut response = answer::respond(answer.body);
     if from != Source::Run {
+        record.answer_from = Some(from);
         let headers = response.headers_mut();
         headers.insert(HeaderName::from_static(REPLAYED), HeaderValue::from_static("true"));
     }

@@ -32,11 +32,14 @@ pub struct Service {
     pub(super) did_document: Value,
     pub(super) gates: Gates,
     pub(super) hosting: Hosting,
+    /// Apart from that of callers: anybody can name any author, and must not use up what callers may have asked.
+    pub(super) hosting_of_authors: Hosting,
     /// Calls that their callers name; absent where the operator keeps no answers.
     pub(super) idempotency: Option<Idempotency<XrpcError>>,
     pub(super) max_payload_bytes: usize,
     pub(super) policies: Arc<Policies>,
     pub(super) registry: Registry,
+    revs: Arc<RevFloor>,
     pub(super) show_logs: bool,
     pub(super) verifier: Verifier,
     pub(super) workers: Workers,
@@ -58,7 +61,8 @@ impl Service {
         let policies = Policies::open(config.policy.as_deref(), Basis::of(config), clock.clone());
         let policies = Arc::new(policies.map_err(StartError::of)?);
         let key = service_key::load_or_create(&config.data_dir).map_err(StartError::of)?;
-        let revs = RevFloor::open(&config.data_dir.join("revs.redb")).map_err(StartError::of)?;
+        let revs = Arc::new(RevFloor::open(&config.data_dir.join("revs.redb")).map_err(StartError::of)?);
+        tokio::spawn(RevFloor::watch(Arc::downgrade(&revs)));
         // Two ways out, so that what authors' hosts do to the one (their queues, their wish to be left
         // alone, a DID document that names the PLC directory as its PDS) does not reach the other.
         let way_out = EgressConfig { allow_private_network: config.allow_private_network };
@@ -104,17 +108,19 @@ impl Service {
             ),
             gates: Gates::new(config),
             hosting: Hosting::new(to_repos.clone(), clock.clone()),
+            hosting_of_authors: Hosting::new(to_repos.clone(), clock.clone()),
             idempotency: kept_answers(config, clock.clone())?,
             max_payload_bytes: config.max_payload_bytes,
             policies,
             registry: Registry::new(
                 resolver,
                 to_repos,
-                Arc::new(revs),
+                Arc::clone(&revs),
                 clock,
                 config.record_ttl,
                 config.code_ttl,
             ),
+            revs,
             show_logs: config.show_logs,
             verifier,
             workers,
@@ -155,6 +161,17 @@ impl Service {
     pub async fn reload_policy(&self) -> bool {
         let policies = Arc::clone(&self.policies);
         tokio::task::spawn_blocking(move || policies.reload()).await.unwrap_or(false)
+    }
+
+    /// Whether the highest revisions of repos can be kept on disk now.
+    pub fn keeps_revisions(&self) -> bool {
+        self.revs.trouble().is_none()
+    }
+
+    /// What is kept on disk and cannot be written now, each with why.
+    pub(super) fn unwritten(&self) -> impl Iterator<Item = String> {
+        let of_answers = self.idempotency.as_ref().and_then(Idempotency::trouble);
+        self.revs.trouble().into_iter().chain(of_answers)
     }
 
     /// The state of the audit log.

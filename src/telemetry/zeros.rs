@@ -8,9 +8,9 @@ use metrics::{counter, gauge, histogram};
 use super::stages::STAGE_SECONDS;
 use super::{
     ARTIFACT_LOOKUPS, BUILD_INFO, CALL_SECONDS, CALLS, COMPILE_SECONDS, COMPILES_ENDED, DESCRIBES,
-    HOST_CALLS, LOOKUPS, NAMED_CALLS, READS, READY, RUN_WAIT_SECONDS, Stage, UPSTREAM_REQUESTS,
-    UPSTREAM_SECONDS, announce_policy_reloads, begin_overload_at_zero, record_audit, record_kept_answers,
-    record_tokens, record_workers,
+    HOST_CALLS, LOOKUPS, NAMED_CALLS, READS, READY, RUN_WAIT_SECONDS, Stage,
+    UPSTREAM_REQUESTS, UPSTREAM_SECONDS, announce_policy_reloads, begin_overload_at_zero, record_audit,
+    record_kept_answers, record_revisions, record_tokens, record_workers,
 };
 use crate::audit;
 use crate::egress::{Ended, Way};
@@ -68,6 +68,7 @@ pub(super) fn register() {
     announce_policy_reloads();
     record_audit(&audit::Stats::default());
     record_kept_answers(&idempotency::Stats::default());
+    record_revisions(false);
     record_workers(&Stats::default());
     record_tokens(0);
 }

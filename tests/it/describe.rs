@@ -275,7 +275,14 @@ async fn what_the_authors_pds_does_is_told_as_it_is_to_a_run() {
 async fn an_answer_has_what_the_lexicon_says_and_nothing_else() {
     let lexicon: Value =
         serde_json::from_str(include_str!("../../lexicons/at.functions.describe.json")).unwrap();
-    let world = World::start().await;
+    let limit = Some("5/s burst 5 at-once 5".parse().unwrap());
+    let world = World::start_with(Settings {
+        anonymous: Some(Anonymous::Public),
+        author_limit: limit,
+        function_limit: limit,
+        ..Settings::default()
+    })
+    .await;
     let hidden = world.publish_record("all", ECHO, |record| {
         record["public"] = false.into();
         record["mode"] = "host-v1".into();
@@ -329,7 +336,8 @@ async fn the_operators_rules_and_limits_hold_for_descriptions_too() {
     assert_eq!(world.asked("com.atproto.sync.getRecord"), 0);
     // What a run would get, and the rule that says so.
     rule(format!(
-        "limits = [{{ function = \"{uri}\", max_memory_mb = 8, max_duration_ms = 50, max_output_kb = 4 }}]"
+        "limits = [{{ function = \"{uri}\", max_memory_mb = 8, max_duration_ms = 50, max_output_kb = 4, \
+                      calls = \"6/m burst 9 at-once 2\" }}]"
     ))
     .await;
     let limits = told(describe_as(&world, &caller, &uri).await)["limits"].take();
@@ -337,7 +345,7 @@ async fn the_operators_rules_and_limits_hold_for_descriptions_too() {
         limits,
         json!({
             "maxMemoryMb": 8, "maxDurationMs": 50, "maxRequestBytes": MIB, "maxOutputBytes": 4_096,
-            "maxHostCalls": 0, "maxHostBytes": 0,
+            "maxHostCalls": 0, "maxHostBytes": 0, "functionCalls": "6/m burst 9 at-once 2",
         })
     );
     // A call and a description are charged alike.

@@ -8,6 +8,7 @@ mod artifacts;
 mod audit;
 mod bomb;
 mod callers;
+mod canceled;
 mod cli;
 mod dependencies;
 mod describe;

@@ -73,14 +73,17 @@ async fn a_full_disk_gives_no_answer_that_it_did_not_take_and_is_used_again_when
     let calls = Calls::over(memory.store());
     assert_eq!(calls.call("before", "1").await, given("run 1", Source::Run));
     memory.full.store(true, Ordering::SeqCst);
+    assert_eq!(calls.idempotency.trouble(), None);
     assert_eq!(calls.call("k", "1").await, not_given(NotGiven::Unkept));
+    let trouble = calls.idempotency.trouble().unwrap();
+    assert!(trouble.starts_with("the file of kept answers: "), "{trouble}");
     // From now on it is told before anything runs, also where there is an answer.
     for key in ["k", "before"] {
         assert_eq!(calls.call(key, "1").await, not_given(NotGiven::Closed));
     }
     assert_eq!(calls.runs(), 2);
     memory.full.store(false, Ordering::SeqCst);
-    until(|| calls.idempotency.stats().open).await;
+    until(|| calls.idempotency.stats().open && calls.idempotency.trouble().is_none()).await;
     assert_eq!(calls.call("before", "1").await, given("run 1", Source::Kept));
     assert_eq!(calls.call("k", "1").await, given("run 3", Source::Run));
     assert_eq!(calls.call("k", "1").await, given("run 3", Source::Kept));

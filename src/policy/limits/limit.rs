@@ -36,6 +36,22 @@ pub struct Rates {
     pub function: Limit,
 }
 
+/// Those of them that one function has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FunctionRates {
+    /// With all others of its author.
+    pub author: Limit,
+    /// By itself.
+    pub function: Limit,
+}
+
+impl Rates {
+    /// What each function has.
+    pub fn of_functions(&self) -> FunctionRates {
+        FunctionRates { author: self.author, function: self.function }
+    }
+}
+
 impl Default for Rates {
     fn default() -> Rates {
         Rates {
@@ -51,6 +67,22 @@ impl Default for Rates {
 impl Limit {
     /// No limit.
     pub const NONE: Limit = Limit { bucket: Bucket { interval: 0, burst: u32::MAX }, at_once: u32::MAX };
+
+    /// Whether it allows no more than `other` in any respect.
+    pub fn is_within(self, other: Limit) -> bool {
+        self.lowered_to(other) == self
+    }
+
+    /// The lower of the two, in each respect.
+    pub fn lowered_to(self, other: Limit) -> Limit {
+        Limit {
+            bucket: Bucket {
+                interval: self.bucket.interval.max(other.bucket.interval),
+                burst: self.bucket.burst.min(other.bucket.burst),
+            },
+            at_once: self.at_once.min(other.at_once),
+        }
+    }
 
     /// So many a second, so many in a row, so many at once.
     const fn of(per_second: u64, burst: u32, at_once: u32) -> Limit {

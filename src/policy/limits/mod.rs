@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use address::{InvalidNetwork, TrustedProxies, one_holder};
-pub use limit::{InvalidLimit, Limit, Rates};
+pub use limit::{FunctionRates, InvalidLimit, Limit, Rates};
 
 use table::{Held, Table};
 
@@ -175,7 +175,7 @@ impl Limits {
     /// Charges a call to what it calls: a function by its at-uri of DIDs.
     pub fn admit_to(
         &self,
-        rates: &Rates,
+        rates: &FunctionRates,
         author: &str,
         function: &(impl Hash + ?Sized),
         now: Instant,

@@ -79,6 +79,8 @@ impl Table {
         let mut users = self.lock();
         let key = users.place_for(key, self.most, now);
         let user = users.get(key);
+        // An operator may have raised the limit since: what is owed of an emptied bucket is no more than a full one.
+        user.full_at = user.full_at.min(now.saturating_add(bucket.window()));
         let quota = |full_at| Quota {
             burst: bucket.burst,
             window: Duration::from_nanos(bucket.window()),

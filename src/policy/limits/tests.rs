@@ -34,7 +34,7 @@ impl World {
     }
 
     fn function(&self, author: &str, function: &str) -> Result<Admitted, Exceeded> {
-        self.limits.admit_to(&self.rates, author, function, self.now)
+        self.limits.admit_to(&self.rates.of_functions(), author, function, self.now)
     }
 
     fn pass(&mut self, time: Duration) {
@@ -185,4 +185,21 @@ fn who_has_a_call_under_way_is_not_forgotten() {
         assert_eq!(refused(world.caller(ALICE, None)), (Kind::Caller, true, 1));
     }
     assert!(world.limits.callers.len() <= 4);
+}
+
+#[test]
+fn a_limit_that_is_raised_forgives_what_the_lower_one_would_still_hold_against_its_users() {
+    let mut world = World::with(|rates| rates.function = limit("1/h burst 3 at-once 9"));
+    for _ in 0..3 {
+        assert!(world.function("a", "f").is_ok());
+    }
+    assert_eq!(refused(world.function("a", "f")), (Kind::Function, false, 3600));
+    // As if the bucket had been emptied just now, and no more.
+    world.rates.function = limit("10/s burst 20 at-once 9");
+    assert_eq!(refused(world.function("a", "f")), (Kind::Function, false, 1));
+    world.pass(Duration::from_millis(100));
+    assert!(world.function("a", "f").is_ok());
+    // Lowered again, what is owed counts in the lower rate.
+    world.rates.function = limit("1/h burst 1 at-once 9");
+    assert_eq!(refused(world.function("a", "f")), (Kind::Function, false, 2));
 }

@@ -1,7 +1,7 @@
 //! The audit log over HTTP: a line for each call, also over crashes, stops and full disks.
 
 mod disk;
-mod process;
+pub mod process;
 mod stops;
 
 use at_functions::config::{Anonymous, AuditRule, Settings};
@@ -104,6 +104,24 @@ async fn each_kind_of_call_leaves_one_line_that_says_what_was_decided() {
     assert!(!text.contains("only for the guest") && !text.contains(&token[..40]), "{text}");
     let (code, told) = verify(world.data_dir(), &[]);
     assert_eq!((code, &told["whole"], &told["calls"]), (0, &json!(true), &json!(6)), "{told}");
+}
+
+#[tokio::test]
+async fn the_line_of_a_call_that_is_sent_again_says_where_its_answer_came_from() {
+    let world = World::start().await;
+    let (caller, echo) = (world.caller(1), world.publish("echo", ECHO));
+    let call = json!({ "function": echo.uri.to_string(), "input": 1, "idempotencyKey": "k" }).to_string();
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let answer = world.post(call.clone(), Some(&world.token(&caller))).await;
+        assert_eq!(answer.output()["echo"], 1);
+        let line = line_of(&world, &answer);
+        assert_eq!((&line["decision"], &line["outcome"]), (&json!("allowed"), &json!("ok")));
+        told.push((line["answerFrom"].clone(), line["usage"].is_object()));
+    }
+    assert_eq!(told, [(Value::Null, true), (json!("kept"), false)]);
+    let (code, told) = verify(world.data_dir(), &[]);
+    assert_eq!((code, &told["calls"]), (0, &json!(2)), "{told}");
 }
 
 #[tokio::test]

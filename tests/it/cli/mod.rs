@@ -7,6 +7,7 @@
 
 mod check;
 mod deploy;
+mod described;
 mod did;
 mod invoke;
 mod program;

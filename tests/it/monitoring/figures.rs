@@ -120,6 +120,7 @@ async fn every_documented_series_is_there_from_the_start_at_zero_and_no_other() 
         "at_functions_build_info",
         "at_functions_memory_budget_bytes",
         "at_functions_ready",
+        "at_functions_revisions_can_be_kept",
         "at_functions_run_places",
     ];
     for series in figures.series.iter().filter(|series| series.value != 0.0) {

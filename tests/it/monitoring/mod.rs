@@ -4,3 +4,4 @@ mod expressions;
 mod figures;
 mod ready;
 mod shown;
+mod store;

@@ -66,6 +66,12 @@ async fn an_author_deploys_looks_calls_and_deletes() {
     let arguments = ["invoke", &uri, "--input", "[2]", "--json", "--service", &audience, "--anonymous"];
     assert_eq!(json_of(network, None, &arguments).await["output"]["echo"], json!([2]));
 
+    for how in [&[][..], &["--direct"], &["--anonymous"]] {
+        let arguments = [&["describe", &uri, "--json", "--service", &audience], how].concat();
+        let told = json_of(network, Some(&author), &arguments).await;
+        assert_eq!((&told["cid"], &told["mayRun"]), (&deployed["cid"], &json!(true)), "{how:?}");
+    }
+
     let deleted = command(network, Some(&author), &["delete", &uri, "--yes"]).await;
     assert!(deleted.status.success(), "{}", String::from_utf8_lossy(&deleted.stderr));
     let listed = json_of(network, None, &["list", &author.did, "--json"]).await;

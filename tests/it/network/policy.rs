@@ -101,6 +101,8 @@ async fn who_calls_against_what_is_called_under_which_rules() {
     let allows = format!("callers.block = [\"{}\"]\ncallers.allow = [\"{home_entry}\"]", blocked.did);
     let blocks_open = format!("functions.block = [\"{open}\"]\nanonymous = \"deny\"");
     let blocks_author = format!("authors.block = [\"{}\"]", author.did);
+    let authors_here = format!("authors.allow = [\"{home_entry}\"]\nfunctions.allow = [\"{home_entry}\"]");
+    let authors_away = format!("authors.allow = [\"{away_entry}\"]");
     // For each caller, what becomes of a public function, of a private one, and of one that is not there.
     //    policy       anonymous stranger granted expired author blocked elsewhere impostor
     let table = [
@@ -109,6 +111,8 @@ async fn who_calls_against_what_is_called_under_which_rules() {
         (allows, ["TTT", "+P0", "++0", "+P0", "++0", "CCC", "CCC", "CCC"]),
         (blocks_open, ["TTT", "FP0", "F+0", "FP0", "F+0", "F+0", "F+0", "FP0"]),
         (blocks_author, ["FFF", "FFF", "FFF", "FFF", "FFF", "FFF", "FFF", "FFF"]),
+        (authors_here, ["+P0", "+P0", "++0", "+P0", "++0", "++0", "++0", "+P0"]),
+        (authors_away, ["FFF", "FFF", "FFF", "FFF", "FFF", "FFF", "FFF", "FFF"]),
     ];
     let through = [&stranger, &granted, &expired, &author, &blocked, &elsewhere];
     for (policy, row) in table {

@@ -88,7 +88,7 @@ fn the_example_file_is_right_and_so_is_what_it_comments_out() {
     let author = Did::parse("did:plc:ewvi7nxzyoun6zhxrhs64oiz").unwrap();
     let ceiling = policy.ceiling(&author, &RecordKey::parse("f").unwrap());
     assert_eq!((ceiling.memory_mb, ceiling.duration), (32, Duration::from_millis(500)));
-    assert!(policy.admit_function(&author, &RecordKey::parse("miner").unwrap()).is_err());
+    assert!(policy.admit_function(&author, &RecordKey::parse("miner").unwrap(), None).is_err());
     assert_eq!(policy.undeclared_reads(), UndeclaredReads::Any);
 }
 

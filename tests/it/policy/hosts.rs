@@ -1,4 +1,5 @@
-//! Callers by the PDS that their DID document names: a claim that blocks, and that allows only with the host's word.
+//! Callers, authors and functions by the PDS that a DID document names: a claim that blocks, and that allows only
+//! with the host's word.
 
 use axum::response::IntoResponse;
 use serde_json::json;
@@ -7,11 +8,14 @@ use super::Governed;
 use crate::ports::closed_port;
 use crate::world::{ECHO, World, xrpc_error};
 
+/// Questions about authors, who are by `did:web` here; callers are by `did:plc`.
+const OF_AUTHORS: &str = "getRepoStatus?did=did%3Aweb";
+
 /// Has the author's host, which is everybody's PDS here unless they say otherwise, answer for accounts.
 fn host_accounts(world: &World, active: impl Fn(&str) -> Option<bool> + Send + Sync + 'static) {
     world.fail_with(move |path| {
-        let (_, did) = path.split_once("getRepoStatus?did=")?;
-        let did = did.replace("%3A", ":");
+        let (_, query) = path.split_once("getRepoStatus?")?;
+        let (_, did) = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "did")?;
         Some(match active(&did) {
             Some(active) => {
                 ([("content-type", "application/json")], json!({ "did": did, "active": active }).to_string())
@@ -94,4 +98,60 @@ async fn strangers_make_the_service_ask_a_host_a_bounded_number_of_times() {
     let most = 50 + 1 + began.elapsed().as_secs() as usize;
     let asked = world.asked("getRepoStatus");
     assert!((50..=most).contains(&asked), "{asked}, not 50 to {most}");
+}
+
+#[tokio::test]
+async fn functions_run_by_the_pds_of_their_author_only_by_its_own_word() {
+    let governed = Governed::start("").await;
+    let world = &governed.world;
+    let (caller, author) = (world.caller(1), world.author.did().to_string());
+    let echo = world.publish("echo", ECHO).uri.to_string();
+    let entry = world.author.origin().replace("http://", "pds:");
+
+    // The author's document is at the PDS's own host, which does not know of the author.
+    host_accounts(world, |_| None);
+    for list in ["authors", "functions"] {
+        governed.rule(&format!("{list}.allow = [\"{entry}\"]")).await;
+        let answer = world.run_as(&caller, &echo, json!(1)).await;
+        assert_eq!(answer.error(), (403, "FunctionBlocked"));
+        assert!(answer.message().contains("that PDS did not confirm"), "{answer:?}");
+    }
+    // Nothing was fetched from a host that is not allowed, and it was asked once.
+    assert_eq!((world.asked("getRecord"), world.asked(OF_AUTHORS)), (0, 1));
+
+    governed.rule("authors.allow = [\"pds:pds.elsewhere.com\"]").await;
+    let answer = world.run_as(&caller, &echo, json!(1)).await;
+    assert_eq!(answer.error(), (403, "FunctionBlocked"));
+    assert!(!answer.message().contains("confirm"), "{answer:?}");
+
+    for list in ["authors", "functions"] {
+        // A function that is named needs nobody's word; nor does a block.
+        governed.rule(&format!("functions.allow = [\"{entry}\", \"{echo}\", \"{author}\"]")).await;
+        assert_eq!(governed.decided(Some(&caller), &echo).await, "ok");
+        governed.rule(&format!("{list}.block = [\"{entry}\"]\nfunctions.allow = [\"{echo}\"]")).await;
+        assert_eq!(governed.decided(Some(&caller), &echo).await, "FunctionBlocked");
+        assert_eq!(governed.decided(None, &echo).await, "FunctionBlocked");
+    }
+    assert_eq!(world.asked(OF_AUTHORS), 1);
+}
+
+#[tokio::test]
+async fn a_pds_that_confirms_its_authors_is_asked_about_each_once() {
+    let governed = Governed::start("").await;
+    let world = &governed.world;
+    let caller = world.caller(1);
+    let echo = world.publish("echo", ECHO).uri.to_string();
+    let entry = world.author.origin().replace("http://", "pds:");
+    let author = world.author.did().to_string();
+    host_accounts(world, move |did| (did == author).then_some(true));
+    governed.rule(&format!("authors.allow = [\"{entry}\"]\nfunctions.allow = [\"{entry}\"]")).await;
+    for _ in 0..3 {
+        assert_eq!(governed.decided(Some(&caller), &echo).await, "ok");
+        assert_eq!(governed.decided(None, &echo).await, "ok");
+    }
+    assert_eq!(world.asked(OF_AUTHORS), 1);
+    // A handle means its DID, and who is no account has no functions.
+    assert_eq!(governed.decided(None, "at://author.test/at.functions.metadata/echo").await, "ok");
+    let nobody = format!("at://did:plc:{}/at.functions.metadata/echo", "z".repeat(24));
+    assert_eq!(governed.decided(None, &nobody).await, "FunctionNotFound");
 }

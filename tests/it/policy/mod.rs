@@ -218,3 +218,30 @@ async fn limits_are_lowered_for_an_author_and_for_a_function() {
     governed.rule("[[limits]]\nauthor = \"did:web:other.com\"\nmax_output_kb = 2").await;
     assert_eq!(world.run(&echo, long.clone()).await.output()["echo"], long);
 }
+
+#[tokio::test]
+async fn calls_are_limited_for_a_function_and_for_an_author_by_the_policy_file() {
+    let governed = Governed::start("").await;
+    let world = &governed.world;
+    let [f, g] = ["f", "g"].map(|rkey| world.publish(rkey, ECHO).uri.to_string());
+    let limits = |of: &str, calls: &str| format!("[[limits]]\n{of}\ncalls = \"{calls}\"\n");
+    let author = limits(&format!("author = \"{}\"", world.author.did()), "1/h burst 3 at-once 9");
+    governed.rule(&(limits(&format!("function = \"{f}\""), "1/h burst 2 at-once 9") + &author)).await;
+    for _ in 0..2 {
+        assert_eq!(governed.decided(None, &f).await, "ok");
+    }
+    let refused = world.run(&f, json!(1)).await;
+    assert_eq!(refused.error(), (429, "RateLimitExceeded"));
+    assert!(refused.message().starts_with("too many calls of this function; retry in "), "{refused:?}");
+    // A call that is refused is charged to neither: the author has one left.
+    assert_eq!(governed.decided(None, &g).await, "ok");
+    let refused = world.run(&g, json!(1)).await;
+    assert_eq!(refused.error(), (429, "RateLimitExceeded"));
+    let told = "too many calls of this author's functions; retry in ";
+    assert!(refused.message().starts_with(told), "{refused:?}");
+    // Without the rule nothing is held against them, though an hour has not passed.
+    governed.rule("").await;
+    for uri in [&f, &g] {
+        assert_eq!(governed.decided(None, uri).await, "ok");
+    }
+}
