@@ -1,7 +1,12 @@
 //! The log as calls hold it.
+//!
+//! A call writes its line itself, and with it those of all calls that wait by then: no thread has to wake for
+//! it, and none for the call to go on. While somebody writes, others leave their lines in the queue, and
+//! whoever writes looks there once more when it is done. Only while the disk is slow, all is left to the
+//! thread that signs (`writer`), so that calls hold up nothing but themselves.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -20,7 +25,7 @@ use super::head::{HeadStore, STORE_NAME};
 use super::record::CallRecord;
 use super::state::{Entry, State, Stats};
 use super::sync::{Pending, Syncer};
-use super::writer::Writer;
+use super::writer::{self, Writer};
 
 /// How a log is kept.
 #[derive(Clone, Debug)]
@@ -40,8 +45,14 @@ pub struct AuditLog {
     rule: AuditRule,
     clock: Clock,
     pub(super) state: Arc<State>,
-    threads: Vec<JoinHandle<()>>,
+    /// Who holds it writes. None where nobody does.
+    writer: Option<Arc<Mutex<Writer>>>,
+    pub(super) threads: Vec<JoinHandle<()>>,
 }
+
+/// How often a call that writes looks for more lines before it leaves them to the thread: it has a caller
+/// of its own, who waits.
+const LOOKS: usize = 4;
 
 /// Where the log of a data directory is.
 pub(super) fn directory(data_dir: &Path) -> PathBuf {
@@ -87,6 +98,7 @@ impl AuditLog {
             unsigned: 0,
             signed_at: None,
             noted: 0,
+            is_due: false,
             file_is_new,
             buffer: Vec::new(),
         };
@@ -102,15 +114,19 @@ impl AuditLog {
         // Signed at once, so that no log is without a signature.
         writer.turn([Entry { body: start.to_string(), written: None }].into(), false);
         let syncing = thread::Builder::new().name("audit-sync".into()).spawn(|| syncer.run());
-        let writing = thread::Builder::new().name("audit".into()).spawn(|| writer.run());
+        let writer = Arc::new(Mutex::new(writer));
+        let writing = thread::Builder::new().name("audit".into()).spawn({
+            let writer = Arc::clone(&writer);
+            move || writer::run(&writer)
+        });
         let threads = vec![writing.map_err(OpenError::Thread)?, syncing.map_err(OpenError::Thread)?];
-        Ok(AuditLog { rule: config.rule, clock, state, threads })
+        Ok(AuditLog { rule: config.rule, clock, state, writer: Some(writer), threads })
     }
 
     /// A log that nobody writes.
     #[cfg(test)]
     pub(super) fn unattended(rule: AuditRule, clock: Clock) -> AuditLog {
-        AuditLog { rule, clock, state: Arc::default(), threads: Vec::new() }
+        AuditLog { rule, clock, state: Arc::default(), writer: None, threads: Vec::new() }
     }
 
     /// Whether calls can be taken: not while they could have no line, unless the operator takes that.
@@ -133,6 +149,7 @@ impl AuditLog {
     pub async fn write(&self, call: &CallRecord, request: &str, took: Duration) -> Result<(), Unwritten> {
         let (written, is_written) = oneshot::channel();
         self.push(call, request, took, Some(written));
+        self.write_what_waits();
         match (is_written.await, self.rule) {
             (Err(_), AuditRule::Refuse) => Err(Unwritten { may_have_run: true }),
             _ => Ok(()),
@@ -142,11 +159,31 @@ impl AuditLog {
     /// Has a call's line written, for which nobody waits.
     pub fn note(&self, call: &CallRecord, request: &str, took: Duration) {
         self.push(call, request, took, None);
+        self.state.call();
     }
 
     /// The state of the log.
     pub fn stats(&self) -> Stats {
         self.state.stats()
+    }
+
+    /// Writes the lines that wait, unless somebody is at it, who will then see to these too.
+    fn write_what_waits(&self) {
+        let Some(writer) = &self.writer else { return };
+        if self.state.is_slow() {
+            return self.state.call();
+        }
+        for _ in 0..LOOKS {
+            match writer.try_lock() {
+                Ok(mut writer) => writer.write_for_all(),
+                Err(TryLockError::WouldBlock) => return,
+                Err(TryLockError::Poisoned(writer)) => writer.into_inner().write_for_all(),
+            }
+            if !self.state.some_wait() {
+                return;
+            }
+        }
+        self.state.call();
     }
 
     fn push(&self, call: &CallRecord, request: &str, took: Duration, written: Option<oneshot::Sender<()>>) {

@@ -5,8 +5,8 @@
 //! whether a log is whole.
 //! Never: an input, an output or a token; nor an answer without its line, unless the operator chose that.
 //!
-//! The facts (`record`), put in words (`line`), go to the one thread that writes (`writer`), which gives each line its place in the
-//! chain (`chain`); another brings what was written to the disk (`sync`) and then commits the head of the chain
+//! The facts (`record`), put in words (`line`), wait for whoever writes next (`log`), mostly the call itself; the writer (`writer`)
+//! gives each line its place in the chain (`chain`) and has a thread for signatures and trouble; another brings what was written to the disk (`sync`) and then commits the head of the chain
 //! (`head`), so that a log that ends before a committed head was cut. `AuditLog` (`log`) is what calls hold.
 
 mod chain;

@@ -42,11 +42,15 @@ pub(super) struct State {
     written: AtomicU64,
     committed: AtomicU64,
     dropped: AtomicU64,
+    /// The last write took long.
+    slow: AtomicBool,
 }
 
 #[derive(Default)]
 struct Queue {
     entries: VecDeque<Entry>,
+    /// The thread is to look.
+    called: bool,
     closed: bool,
 }
 
@@ -76,13 +80,28 @@ impl State {
             return self.drop_lines(1);
         }
         queue.entries.push_back(entry);
-        drop(queue);
+    }
+
+    /// Has the thread look what there is to do.
+    pub(super) fn call(&self) {
+        lock(&self.queue).called = true;
         self.wake.notify_one();
     }
 
-    /// All lines that wait, and whether they are the last. Waits until there are some, or for `at_most`.
-    pub(super) fn take(&self, at_most: Option<Duration>) -> (VecDeque<Entry>, bool) {
-        let nothing = |queue: &mut Queue| queue.entries.is_empty() && !queue.closed;
+    /// All lines that wait.
+    pub(super) fn take(&self) -> VecDeque<Entry> {
+        std::mem::take(&mut lock(&self.queue).entries)
+    }
+
+    /// Whether lines wait.
+    pub(super) fn some_wait(&self) -> bool {
+        !lock(&self.queue).entries.is_empty()
+    }
+
+    /// Waits until there is something to do, or for `at_most`; says whether it is the last. Lines that come
+    /// do not end the wait, unless the thread is called for them.
+    pub(super) fn wait(&self, at_most: Option<Duration>) -> bool {
+        let nothing = |queue: &mut Queue| queue.entries.is_empty() && !queue.called && !queue.closed;
         let queue = lock(&self.queue);
         let mut queue = match at_most {
             None => self.wake.wait_while(queue, nothing).unwrap_or_else(PoisonError::into_inner),
@@ -90,7 +109,17 @@ impl State {
                 self.wake.wait_timeout_while(queue, time, nothing).unwrap_or_else(PoisonError::into_inner).0
             }
         };
-        (std::mem::take(&mut queue.entries), queue.closed)
+        queue.called = false;
+        queue.closed
+    }
+
+    /// Says whether the last write took long.
+    pub(super) fn was_slow(&self, slow: bool) {
+        self.slow.store(slow, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_slow(&self) -> bool {
+        self.slow.load(Ordering::Relaxed)
     }
 
     /// No more lines come.

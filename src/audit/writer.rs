@@ -1,8 +1,11 @@
-//! The thread that writes the log: all lines that wait go into one write, and their calls go on.
+//! What writes the log: all lines that wait go into one write, and their calls go on.
+//!
+//! It has a thread, which signs, begins new files, and comes back after trouble; lines are mostly written by
+//! the calls that they are of (`log`).
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -12,11 +15,13 @@ use crate::identity::SigningKey;
 
 use super::chain::{CHECKPOINT, Chain, moment};
 use super::files::LogFile;
-use super::state::{Entry, Source, State};
+use super::state::{Entry, Source, State, lock};
 use super::sync::{Job, Pending, RETRY};
 
 /// How long lines stay unsigned at most.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(100);
+/// From here on a write is slow. What writes serves other calls too, which must not wait for a disk.
+const SLOW: Duration = Duration::from_millis(2);
 
 pub(super) struct Writer {
     pub(super) chain: Chain,
@@ -35,30 +40,52 @@ pub(super) struct Writer {
     pub(super) signed_at: Option<Instant>,
     /// How many of the calls that have no line are noted in the log.
     pub(super) noted: u64,
+    /// Whether the thread comes back by itself, rather than when it is called.
+    pub(super) is_due: bool,
     /// Whether the file is new, so that its name has to be synced too.
     pub(super) file_is_new: bool,
     pub(super) buffer: Vec<u8>,
 }
 
+/// Does what is the thread's to do until nothing more comes.
+pub(super) fn run(writer: &Mutex<Writer>) {
+    let state = Arc::clone(&lock(writer).state);
+    let mut due_in = lock(writer).due_in();
+    loop {
+        let is_last = state.wait(due_in);
+        let mut writer = lock(writer);
+        let entries = state.take();
+        writer.turn(entries, is_last);
+        if is_last {
+            writer.pending.close();
+            return;
+        }
+        due_in = writer.due_in();
+    }
+}
+
 impl Writer {
-    /// Writes what comes until nothing more does.
-    pub(super) fn run(mut self) {
-        loop {
-            let (entries, is_last) = self.state.take(self.due_in());
-            self.turn(entries, is_last);
-            if is_last {
-                self.pending.close();
-                return;
-            }
+    /// Writes the lines that wait, in place of the thread.
+    pub(super) fn write_for_all(&mut self) {
+        let entries = self.state.take();
+        if entries.is_empty() {
+            return;
+        }
+        self.write_lines(entries);
+        if !std::mem::replace(&mut self.is_due, true) {
+            self.state.call();
         }
     }
 
-    /// How long there is nothing to do unless a line comes.
-    fn due_in(&self) -> Option<Duration> {
-        if self.state.is_failing() || self.state.dropped() > self.noted {
-            return Some(RETRY);
-        }
-        (self.unsigned > 0).then(|| CHECKPOINT_EVERY.saturating_sub(self.since_checkpoint()))
+    /// How long there is nothing to do unless the thread is called.
+    fn due_in(&mut self) -> Option<Duration> {
+        let due_in = if self.state.is_failing() || self.state.dropped() > self.noted {
+            Some(RETRY)
+        } else {
+            (self.unsigned > 0).then(|| CHECKPOINT_EVERY.saturating_sub(self.since_checkpoint()))
+        };
+        self.is_due = due_in.is_some();
+        due_in
     }
 
     fn since_checkpoint(&self) -> Duration {
@@ -107,7 +134,10 @@ impl Writer {
 
     /// Writes the buffer, or goes back to `before`.
     fn append(&mut self, before: Chain) -> bool {
-        match self.file.append(&self.buffer) {
+        let began = Instant::now();
+        let appended = self.file.append(&self.buffer);
+        self.state.was_slow(began.elapsed() > SLOW);
+        match appended {
             Ok(()) => {
                 self.state.has_written(self.chain.head.seq);
                 self.state.tell(Source::Writing, None);

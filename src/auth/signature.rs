@@ -1,6 +1,6 @@
 //! The one place where a token's signature meets its issuer's key, on both curves.
 //!
-//! jsonwebtoken verifies ES256 and knows no ES256K, which k256 verifies. Both are lenient about
+//! jsonwebtoken verifies ES256 and knows no ES256K, which libsecp256k1 verifies. Both are lenient about
 //! high-S: JOSE libraries do not normalise, and the reference implementation takes either form.
 
 use jsonwebtoken::DecodingKey;

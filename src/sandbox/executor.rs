@@ -306,14 +306,14 @@ impl Task {
         let turn = ticker.turn();
         self.control.stopwatch.turn_begins();
         let polled = catch_unwind(AssertUnwindSafe(|| guest.as_mut().poll(&mut Context::from_waker(&waker))));
-        self.control.stopwatch.turn_ends();
         drop(turn);
 
-        // An end, or a panic: either way there is no more of it. Its lease and its answer, if it still
-        // owes one, are dropped with it.
+        // An end, or a panic: either way there is no more of it, and nobody asks how long it took. Its lease and
+        // its answer, if it still owes one, are dropped with it.
         if !matches!(polled, Ok(Poll::Pending)) {
             return discard(&mut slot);
         }
+        self.control.stopwatch.turn_ends();
         drop(slot);
         // Only now: who canceled it before this saw it locked, and left it to this turn.
         if self.control.is_canceled() {

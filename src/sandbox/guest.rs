@@ -52,16 +52,21 @@ impl Control {
 
     /// What is left of the run's time; to be called in a turn of the guest, or when it has none.
     pub(super) fn time_left(&self) -> Duration {
-        self.duration.saturating_sub(self.stopwatch.elapsed())
+        self.duration.saturating_sub(self.stopwatch.reads().elapsed)
     }
 
-    /// Why the run must go no further, if so.
+    /// Why the run must go no further, if so; to be called in a turn of the guest.
     pub(super) fn stop(&self) -> Option<Failure> {
+        self.stop_after(self.stopwatch.reads().elapsed)
+    }
+
+    /// Why a run that has taken this long must go no further, if so.
+    pub(super) fn stop_after(&self, elapsed: Duration) -> Option<Failure> {
         if self.is_canceled() {
             return Some(Failure::new(Outcome::Canceled, "the run was canceled"));
         }
         let limit = self.duration;
-        (self.stopwatch.elapsed() >= limit).then(|| {
+        (elapsed >= limit).then(|| {
             let message =
                 format!("the function did not finish within {} ms (maxDurationMs)", limit.as_millis());
             Failure::new(Outcome::Timeout, message)

@@ -24,6 +24,15 @@ struct Times {
     waiting_since: Option<Instant>,
 }
 
+/// What a stopwatch shows at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// Processor time so far.
+    pub(super) cpu: Duration,
+    /// Time so far, as `maxDurationMs` counts it.
+    pub(super) elapsed: Duration,
+}
+
 impl Stopwatch {
     pub(super) fn new() -> Stopwatch {
         Stopwatch(Mutex::default())
@@ -53,15 +62,12 @@ impl Stopwatch {
         }
     }
 
-    /// Processor time so far; in a turn, to be called on its thread.
-    pub(super) fn cpu(&self) -> Duration {
-        self.times().cpu()
-    }
-
-    /// Time so far, as `maxDurationMs` counts it; in a turn, to be called on its thread.
-    pub(super) fn elapsed(&self) -> Duration {
+    /// What it shows now; in a turn, to be called on its thread. To read that thread's clock is a system
+    /// call, so whoever wants more than one figure asks once.
+    pub(super) fn reads(&self) -> Reading {
         let times = self.times();
-        times.cpu() + times.waited
+        let cpu = times.cpu();
+        Reading { cpu, elapsed: cpu + times.waited }
     }
 
     fn times(&self) -> MutexGuard<'_, Times> {
@@ -93,8 +99,8 @@ mod tests {
         let start = Instant::now();
         watch.waiting_begins(start);
         watch.waiting_ends(start + Duration::from_millis(40));
-        assert_eq!(watch.elapsed(), Duration::from_millis(40));
-        assert_eq!(watch.cpu(), Duration::ZERO);
+        assert_eq!(watch.reads().elapsed, Duration::from_millis(40));
+        assert_eq!(watch.reads().cpu, Duration::ZERO);
     }
 
     #[test]
@@ -102,16 +108,16 @@ mod tests {
         let watch = Stopwatch::new();
         let burn = || (0..200_000u64).fold(0u64, |sum, n| std::hint::black_box(sum ^ n));
         burn();
-        assert_eq!(watch.elapsed(), Duration::ZERO);
+        assert_eq!(watch.reads().elapsed, Duration::ZERO);
         watch.turn_begins();
         burn();
-        let during = watch.elapsed();
+        let during = watch.reads().elapsed;
         assert!(during > Duration::ZERO);
         watch.turn_ends();
-        let after = watch.elapsed();
+        let after = watch.reads().elapsed;
         assert!(after >= during);
         burn();
-        assert_eq!(watch.elapsed(), after);
-        assert_eq!(watch.cpu(), after);
+        assert_eq!(watch.reads().elapsed, after);
+        assert_eq!(watch.reads().cpu, after);
     }
 }

@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
@@ -251,7 +252,7 @@ fn too_large_to_start(loaded: &Loaded, job: &Job) -> Option<Completion> {
             &job.limits,
             &format!("it starts with {} KiB", loaded.initial_bytes.div_ceil(1024)),
         )),
-        wall: std::time::Duration::ZERO,
+        wall: Duration::ZERO,
         usage: Usage { input_bytes: job.input.len() as u64, ..Usage::default() },
         logs: Logs::default(),
     })
@@ -269,9 +270,10 @@ async fn run(
     let host = Host::new(door, context, &limits, Arc::clone(control), alarms);
     let mut store = guest::store(engine, &limits, loaded.program.parts(), host, control)?;
     let ended = loaded.program.run(&mut store, &input).await;
-    let result = finish(ended, control)?;
+    let took = control.stopwatch.reads();
+    let result = finish(ended, control, took.elapsed)?;
     let usage = Usage {
-        cpu: control.stopwatch.cpu(),
+        cpu: took.cpu,
         peak_memory_bytes: store.data().meter.peak_bytes(),
         host_calls: store.data().host.calls(),
         input_bytes: input.len() as u64,
@@ -279,7 +281,7 @@ async fn run(
     };
     Ok(Completion {
         result: result.map(|output| output.value),
-        wall: control.stopwatch.elapsed(),
+        wall: took.elapsed,
         usage,
         logs: store.data_mut().host.take_logs(),
     })
@@ -287,9 +289,13 @@ async fn run(
 
 /// An output that comes after the guest's time is none: a last long operation is not looked at while
 /// it goes on.
-fn finish(ended: Result<Output, Ended>, control: &Control) -> Result<Result<Output, super::Failure>, Lost> {
+fn finish(
+    ended: Result<Output, Ended>,
+    control: &Control,
+    elapsed: Duration,
+) -> Result<Result<Output, super::Failure>, Lost> {
     match ended {
-        Ok(output) => match control.stop() {
+        Ok(output) => match control.stop_after(elapsed) {
             Some(failure) if failure.outcome == Outcome::Timeout => Ok(Err(failure)),
             _ => Ok(Ok(output)),
         },

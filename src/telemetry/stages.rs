@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use metrics::histogram;
 
+use super::handles;
+
 /// Seconds that calls spent in a stage.
 pub(super) const STAGE_SECONDS: &str = "at_functions_stage_seconds";
 
@@ -100,9 +102,12 @@ impl Stages {
 
     /// Puts what the stages took into the metrics.
     pub fn record(&self) {
+        let known = handles::known();
         for stage in Stage::ALL {
-            if let Some(took) = self.took(stage) {
-                histogram!(STAGE_SECONDS, "stage" => stage.as_str()).record(took.as_secs_f64());
+            let Some(took) = self.took(stage) else { continue };
+            match known {
+                Some(known) => known.stage(stage).record(took.as_secs_f64()),
+                None => histogram!(STAGE_SECONDS, "stage" => stage.as_str()).record(took.as_secs_f64()),
             }
         }
     }

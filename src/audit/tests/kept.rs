@@ -107,6 +107,52 @@ fn a_line_is_there_before_the_call_goes_on() {
 }
 
 #[test]
+fn a_call_writes_its_line_without_the_thread_unless_the_disk_is_slow() {
+    let kept = Kept::new();
+    let mut log = kept.open(AuditRule::Refuse);
+    log.state.was_slow(true);
+    // By the thread, which finds that the disk is as fast as ever.
+    assert_eq!(write_one(&log, "by the thread"), Ok(()));
+    // Now there is no thread any more.
+    log.state.close();
+    log.threads.drain(..).for_each(|thread| thread.join().unwrap());
+    log.state.was_slow(false);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let record = record();
+    let written = runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(60), log.write(&record, "by itself", Duration::ZERO)).await
+    });
+    assert_eq!(written, Ok(Ok(())));
+    let text = fs::read_to_string(&kept.files()[0]).unwrap();
+    for request in ["by the thread", "by itself"] {
+        assert!(text.contains(&format!("\"request\":\"{request}\"")), "{text}");
+    }
+}
+
+#[test]
+fn of_calls_that_end_at_once_each_has_its_line() {
+    const CALLS: usize = 200;
+    let kept = Kept::new();
+    let log = kept.open(AuditRule::Refuse);
+    std::thread::scope(|scope| {
+        for caller in 0..4 {
+            let log = &log;
+            scope.spawn(move || {
+                for call in 0..CALLS {
+                    assert_eq!(write_one(log, &format!("{caller} {call}")), Ok(()));
+                }
+            });
+        }
+    });
+    drop(log);
+    let requests: std::collections::BTreeSet<String> =
+        kept.lines().iter().filter_map(|line| Some(line.get("request")?.as_str()?.to_owned())).collect();
+    assert_eq!(requests.len(), 4 * CALLS);
+    let found = kept.verify();
+    assert_eq!((found.issues, found.calls, found.unsigned_tail), (Vec::new(), 4 * CALLS as u64, 0));
+}
+
+#[test]
 fn the_head_of_a_log_that_is_open_is_known_too() {
     let kept = Kept::new();
     kept.write(1);

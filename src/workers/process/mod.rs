@@ -66,6 +66,9 @@ pub use self::judged::{Word, judge_worker};
 pub use self::probe::{Attempt, Probe};
 pub use self::program::Program;
 
+/// How long a worker without a run is not ended for another author's public function, which shares one
+/// instead: to start a worker takes tens of milliseconds of a core.
+const KEPT: Duration = Duration::from_secs(1);
 /// How long a sealed process may try to get out.
 const PROBE_TIME: Duration = Duration::from_secs(10);
 
@@ -170,6 +173,7 @@ impl ProcessSandbox {
             slots: config.slots.max(1),
             runs: config.runs_per_worker.max(1),
             idle: config.idle,
+            kept: KEPT,
         };
         let probe = probe(&starter).await?;
         let holes = probe.holes();

@@ -59,7 +59,7 @@ impl Pool {
         let walls = first.walls;
         let mut roster = Roster::new(bounds);
         // The first is counted as on its way, like any other.
-        roster.settle(true);
+        roster.settle(true, Instant::now());
         let pool = Arc::new(Pool {
             starter,
             runtime: Handle::current(),
@@ -155,7 +155,7 @@ impl Pool {
                 return;
             }
             let spare = spare && (self.failures.load(Ordering::SeqCst) as usize) < START_BACKOFF.len();
-            (taken, roster.settle(spare))
+            (taken, roster.settle(spare, Instant::now()))
         };
         taken.iter().chain(&ended).for_each(|worker| worker.end());
         for (answer, number, worker) in seated {

@@ -2,8 +2,10 @@
 //!
 //! A guest that broke out of the first wall reads and forges what its worker holds, so a worker is
 //! given to one author and ends with that author's turn; it is not wiped and passed on. Only where
-//! every worker that there may be is busy do public functions share one, and never one that had a
-//! private function in it. A private function waits for a worker that had nobody else's in it.
+//! every worker that there may be is busy, or was a moment ago, do public functions share one, and never
+//! one that had a private function in it: where more authors take turns than there may be workers, each
+//! call would else end one and wait for the next to start. A private function waits for a worker that had
+//! nobody else's in it.
 //!
 //! Whatever changes, [`Roster::settle`] is asked next what follows from it: who of those who wait sits
 //! down, in the order in which they came, and which workers are to be started and ended. So whoever
@@ -26,7 +28,12 @@ pub(super) struct Bounds {
     pub(super) runs: u64,
     /// How long a worker waits for its author's next run.
     pub(super) idle: Duration,
+    /// How long a worker without a run counts as busy where others might share it.
+    pub(super) kept: Duration,
 }
+
+/// Authors of a worker that are remembered, so that their calls come back to where their modules are.
+const MAX_GUESTS: usize = 64;
 
 /// All workers, and all who wait. `W` is a worker's handle, `T` is how to reach one who waits.
 #[derive(Debug)]
@@ -48,6 +55,8 @@ struct Entry<W> {
     author: Option<Arc<str>>,
     /// It has had runs of others too.
     shared: bool,
+    /// These others, those of late.
+    guests: VecDeque<Arc<str>>,
     /// It has had runs of a private function.
     private: bool,
     /// It has one run, of a function under suspicion.
@@ -65,6 +74,22 @@ struct Waiting<T> {
     owner: Owner,
     alone: bool,
     token: T,
+}
+
+impl<W> Entry<W> {
+    /// Takes in a run of this author.
+    fn welcome(&mut self, author: &Arc<str>) {
+        if *self.author.get_or_insert_with(|| Arc::clone(author)) == *author {
+            return;
+        }
+        self.shared = true;
+        if !self.guests.contains(author) {
+            if self.guests.len() == MAX_GUESTS {
+                self.guests.pop_front();
+            }
+            self.guests.push_back(Arc::clone(author));
+        }
+    }
 }
 
 /// What follows from a change.
@@ -108,8 +133,8 @@ impl<W: Clone, T> Roster<W, T> {
 
     /// Says what is to be done now. With `spare`, a fresh worker more than is needed is kept, as long
     /// as there may be more: started and sealed before somebody waits for it.
-    pub(super) fn settle(&mut self, spare: bool) -> Orders<W, T> {
-        let seated = self.seat_who_waits();
+    pub(super) fn settle(&mut self, spare: bool, now: Instant) -> Orders<W, T> {
+        let seated = self.seat_who_waits(now);
         let ended = self.make_room();
         let room = self.room();
         let fresh = self.entries.iter().any(|entry| entry.author.is_none());
@@ -119,12 +144,12 @@ impl<W: Clone, T> Roster<W, T> {
         Orders { seated, ended, start }
     }
 
-    fn seat_who_waits(&mut self) -> Vec<(T, u64, W)> {
+    fn seat_who_waits(&mut self, now: Instant) -> Vec<(T, u64, W)> {
         let mut seated = Vec::new();
         let mut index = 0;
         while let Some(waiting) = self.queue.get(index) {
             let (owner, alone) = (waiting.owner.clone(), waiting.alone);
-            match self.sit(&owner, alone) {
+            match self.sit(&owner, alone, index, now) {
                 Some((number, worker)) => {
                     seated.extend(self.queue.remove(index).map(|waiting| (waiting.token, number, worker)));
                 }
@@ -134,12 +159,11 @@ impl<W: Clone, T> Roster<W, T> {
         seated
     }
 
-    fn sit(&mut self, owner: &Owner, alone: bool) -> Option<(u64, W)> {
-        let entry = self.find(owner, alone)?;
+    fn sit(&mut self, owner: &Owner, alone: bool, ahead: usize, now: Instant) -> Option<(u64, W)> {
+        let entry = self.find(owner, alone, ahead, now)?;
         entry.alone = alone;
         entry.leaving = alone;
-        entry.shared |= entry.author.as_ref().is_some_and(|author| *author != owner.name);
-        entry.author.get_or_insert_with(|| Arc::clone(&owner.name));
+        entry.welcome(&owner.name);
         entry.private |= !owner.public;
         entry.in_flight += 1;
         entry.runs += 1;
@@ -147,9 +171,9 @@ impl<W: Clone, T> Roster<W, T> {
     }
 
     /// A worker that may take the run now: the author's own, a fresh one, or, where there is nothing
-    /// else to be had, one that is shared.
-    fn find(&mut self, owner: &Owner, alone: bool) -> Option<&mut Entry<W>> {
-        let (slots, full) = (self.bounds.slots, self.is_full());
+    /// else to be had, one that is shared, at best one that the author has shared before. `ahead` others wait.
+    fn find(&mut self, owner: &Owner, alone: bool, ahead: usize, now: Instant) -> Option<&mut Entry<W>> {
+        let (slots, full) = (self.bounds.slots, self.is_full(ahead, now));
         let rank = |entry: &Entry<W>| {
             let own = entry.author.as_ref() == Some(&owner.name);
             match entry {
@@ -157,17 +181,25 @@ impl<W: Clone, T> Roster<W, T> {
                 Entry { author: None, .. } => Some(1),
                 _ if alone => None,
                 Entry { shared: false, .. } if own => Some(0),
-                Entry { private: false, .. } if owner.public && (own || full) => Some(2),
+                Entry { private: false, .. } if owner.public && own => Some(2),
+                Entry { private: false, .. } if owner.public && full => {
+                    Some(if entry.guests.contains(&owner.name) { 2 } else { 3 })
+                }
                 _ => None,
             }
         };
         let ranked = self.entries.iter_mut().filter_map(|entry| Some((rank(entry)?, entry)));
-        ranked.min_by_key(|(rank, entry)| (*rank, entry.in_flight)).map(|(_, entry)| entry)
+        let least = ranked.min_by_key(|(rank, entry)| (*rank, entry.in_flight, entry.guests.len()));
+        least.map(|(_, entry)| entry)
     }
 
-    /// Whether there can be no worker more, and none of those there are can be done without.
-    fn is_full(&self) -> bool {
-        self.starting == 0 && self.room() == 0 && self.entries.iter().all(|entry| entry.in_flight > 0)
+    /// Whether there can be no worker more, none is coming that is not for those ahead, and none of those there
+    /// are can be done without.
+    fn is_full(&self, ahead: usize, now: Instant) -> bool {
+        let is_busy = |entry: &Entry<W>| {
+            entry.in_flight > 0 || now.saturating_duration_since(entry.idle_since) < self.bounds.kept
+        };
+        self.starting <= ahead && self.room() == 0 && self.entries.iter().all(is_busy)
     }
 
     /// Workers that there may be more.
@@ -267,6 +299,7 @@ impl<W: Clone, T> Roster<W, T> {
             worker,
             author: None,
             shared: false,
+            guests: VecDeque::new(),
             private: false,
             alone: false,
             in_flight: 0,

@@ -2,7 +2,8 @@
 
 use super::*;
 
-const BOUNDS: Bounds = Bounds { workers: 2, slots: 2, runs: 100, idle: Duration::from_secs(30) };
+const BOUNDS: Bounds =
+    Bounds { workers: 2, slots: 2, runs: 100, idle: Duration::from_secs(30), kept: Duration::ZERO };
 
 fn public(name: &str) -> Owner {
     Owner { name: name.into(), public: true }
@@ -34,7 +35,7 @@ impl Roster<u64, u64> {
     /// Asks for a run, and says what follows.
     fn asks(&mut self, owner: Owner, token: u64) -> Followed {
         self.ask(owner, false, token);
-        followed(self.settle(false))
+        followed(self.settle(false, Instant::now()))
     }
 
     /// Where a run sits down that need not wait.
@@ -50,7 +51,7 @@ impl Roster<u64, u64> {
     /// A run ends, and what follows.
     fn leaves(&mut self, number: u64) -> Followed {
         let ended = self.leave(number, Instant::now());
-        let mut followed = followed(self.settle(false));
+        let mut followed = followed(self.settle(false, Instant::now()));
         followed.1.extend(ended);
         followed
     }
@@ -58,7 +59,7 @@ impl Roster<u64, u64> {
     /// A worker starts, and what follows.
     fn starts(&mut self, worker: u64) -> Followed {
         self.started(worker, Instant::now());
-        followed(self.settle(false))
+        followed(self.settle(false, Instant::now()))
     }
 }
 
@@ -132,6 +133,49 @@ fn public_functions_share_only_when_all_workers_are_busy() {
 }
 
 #[test]
+fn a_worker_that_was_busy_a_moment_ago_is_shared_and_one_that_has_been_idle_makes_room() {
+    let bounds = Bounds { kept: Duration::from_secs(1_000), ..BOUNDS };
+    let asks = |roster: &mut Roster<u64, u64>, owner, after| {
+        let now = Instant::now() + Duration::from_secs(after);
+        roster.ask(owner, false, 1);
+        followed(roster.settle(false, now))
+    };
+    let mut roster = roster(bounds, 2);
+    assert_eq!((roster.sits(public("a")), roster.sits(public("b"))), (0, 1));
+    assert_eq!((roster.leaves(0), roster.leaves(1)), (NOTHING, NOTHING));
+    assert_eq!(asks(&mut roster, public("c"), 500), (vec![(1, 0)], vec![], 0));
+    assert_eq!(roster.leaves(0), NOTHING);
+    // A private one does not share, and somebody has to go for it.
+    assert_eq!(asks(&mut roster, private("d"), 500), (vec![], vec![1], 1));
+    assert_eq!(roster.starts(7), (vec![(1, 2)], vec![], 0));
+    assert_eq!(roster.leaves(2), NOTHING);
+    // The one that may be shared has been idle for long enough, and the other one may not be.
+    assert_eq!(asks(&mut roster, public("e"), 2_000), (vec![], vec![0], 1));
+}
+
+#[test]
+fn those_who_share_come_back_to_where_they_were() {
+    let mut roster = roster(Bounds { slots: 9, kept: Duration::from_secs(60), ..BOUNDS }, 2);
+    assert_eq!((roster.sits(public("a")), roster.sits(public("b"))), (0, 1));
+    assert_eq!((roster.sits(public("c")), roster.leaves(0)), (0, NOTHING));
+    // To the one with the fewest others, then to their own.
+    assert_eq!((roster.sits(public("d")), roster.leaves(1)), (1, NOTHING));
+    for _ in 0..3 {
+        assert_eq!(["a", "b", "c", "d"].map(|author| roster.sits(public(author))), [0, 1, 0, 1]);
+    }
+}
+
+#[test]
+fn who_comes_after_those_for_whom_workers_are_coming_shares() {
+    let mut roster = roster(BOUNDS, 1);
+    assert_eq!(roster.sits(public("a")), 0);
+    assert_eq!(roster.asks(public("b"), 1), (vec![], vec![], 1));
+    // The worker that is coming is not for this one.
+    assert_eq!(roster.asks(public("c"), 2), (vec![(2, 0)], vec![], 0));
+    assert_eq!(roster.starts(7), (vec![(1, 1)], vec![], 0));
+}
+
+#[test]
 fn a_private_function_never_meets_anothers_in_a_worker() {
     let bounds = Bounds { workers: 1, slots: 4, ..BOUNDS };
     // Not where another's is.
@@ -181,10 +225,10 @@ fn a_run_that_is_to_be_alone_gets_a_fresh_worker_that_ends_with_it() {
     let mut roster = roster(BOUNDS, 2);
     assert_eq!(roster.sits(public("a")), 0);
     roster.ask(public("a"), true, 1);
-    assert_eq!(followed(roster.settle(false)), (vec![(1, 1)], vec![], 0));
+    assert_eq!(followed(roster.settle(false, Instant::now())), (vec![(1, 1)], vec![], 0));
     roster.ask(public("a"), true, 2);
     // Room for it comes from the one before.
-    assert_eq!(followed(roster.settle(false)), NOTHING);
+    assert_eq!(followed(roster.settle(false, Instant::now())), NOTHING);
     assert_eq!(roster.sits(public("a")), 0);
     assert_eq!(roster.leaves(1), (vec![], vec![1], 1));
     assert_eq!(roster.starts(8), (vec![(2, 2)], vec![], 0));
@@ -226,7 +270,7 @@ fn only_workers_that_had_an_author_go_when_idle() {
 #[test]
 fn there_is_a_spare_while_there_may_be_more() {
     let mut roster: Roster<u64, u64> = Roster::new(BOUNDS);
-    let spares = |roster: &mut Roster<u64, u64>| roster.settle(true).start;
+    let spares = |roster: &mut Roster<u64, u64>| roster.settle(true, Instant::now()).start;
     assert_eq!([(); 2].map(|()| spares(&mut roster)), [1, 0]);
     roster.started(0, Instant::now());
     assert_eq!(spares(&mut roster), 0);
@@ -241,5 +285,5 @@ fn there_is_a_spare_while_there_may_be_more() {
     assert_eq!(roster.gone(0), Some(Gone { alone: false }));
     assert_eq!(roster.gone(1), Some(Gone { alone: false }));
     roster.ask(public("a"), false, 1);
-    assert_eq!(followed(roster.settle(true)), (vec![], vec![], 2));
+    assert_eq!(followed(roster.settle(true, Instant::now())), (vec![], vec![], 2));
 }
