@@ -24,6 +24,8 @@ pub struct CallRecord {
     pub usage: Option<Usage>,
     /// Where the compiled code was.
     pub cache: Option<CacheState>,
+    /// Whether the answer is that of the same call before, so that nothing ran.
+    pub from_memo: bool,
     /// How long it took, stage by stage.
     pub stages: Stages,
 }

@@ -29,7 +29,7 @@ pub(super) fn tell(call: &CallRecord, id: &RequestId, took: Duration) {
         function = call.function.as_deref(),
         cid = call.cid.map(|cid| cid.to_string()),
         rule = call.rule.as_deref(),
-        cache = call.cache.map(CacheState::as_str),
+        cache = if call.from_memo { Some("memo") } else { call.cache.map(CacheState::as_str) },
         cpu_ms = call.usage.map(|usage| millis(usage.cpu)),
         ms = millis(took),
     );

@@ -22,6 +22,7 @@ mod idempotency;
 mod lexicons;
 mod links;
 mod logs;
+mod memo;
 mod monitoring;
 mod network;
 mod patience;
