@@ -13,54 +13,16 @@ use at_functions::config::Isolation;
 use at_functions::lexicon::{Mode, RecordKey};
 use serde_json::{Value, json};
 
-use support::{CONNECTIONS, Stage, load, median};
+use support::{CONNECTIONS, Stage, load, median, modules};
 
 const ROUND: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 3;
 /// More calls than a round gets through.
 const TOKENS: usize = 50_000;
 
-/// The least echo with the ABI of `pure-v1` and `host-v1`.
-const POINTER: &str = r#"(module
-    (memory (export "memory") 1)
-    (func (export "alloc") (param i32) (result i32) (i32.const 1024))
-    (func (export "run") (param $ptr i32) (param $len i32) (result i64)
-        (i64.or (i64.shl (i64.extend_i32_u (local.get $ptr)) (i64.const 32)) (i64.extend_i32_u (local.get $len)))))"#;
-
-/// The least echo of `cstr-v1`.
-const CSTR: &str = r#"(module
-    (memory (export "memory") 1)
-    (func (export "alloc") (param i32) (result i32) (i32.const 1024))
-    (func (export "execute") (param $input i32) (result i32) (local.get $input)))"#;
-
-/// The least echo of `wasi-v1`: one read of stdin, one write to stdout.
-const WASI: &str = r#"(module
-    (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-    (memory (export "memory") 1)
-    (func (export "_start")
-        (i32.store (i32.const 0) (i32.const 1024))
-        (i32.store (i32.const 4) (i32.const 32768))
-        (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 4)))
-        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
-
-/// The least echo of `component-v1`.
-const COMPONENT: &str = r#"(component
-    (core module $m
-        (memory (export "memory") 1)
-        (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
-        (func (export "run") (param $ptr i32) (param $len i32) (result i32)
-            (i32.store8 (i32.const 16) (i32.const 0))
-            (i32.store (i32.const 20) (local.get $ptr))
-            (i32.store (i32.const 24) (local.get $len))
-            (i32.const 16)))
-    (core instance $i (instantiate $m))
-    (func (export "run") (param "input-json" string) (result (result string (error string)))
-        (canon lift (core func $i "run") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#;
-
 /// One line of the table.
 struct Line {
-    name: &'static str,
+    name: String,
     body: String,
     per_second: Vec<f64>,
     p50_micros: Vec<f64>,
@@ -73,13 +35,8 @@ async fn main() -> anyhow::Result<()> {
     let host_lister = include_bytes!("../examples/host-rust/lister.wasm");
     let component_lister = include_bytes!("../examples/component-rust/lister.wasm");
     let component_lister_2 = include_bytes!("../examples/component-rust-v2/lister.wasm");
-    let echoes = [
-        ("pure-v1, echo", Mode::PureV1, wat::parse_str(POINTER)?),
-        ("host-v1, echo", Mode::HostV1, wat::parse_str(POINTER)?),
-        ("cstr-v1, echo", Mode::CstrV1, wat::parse_str(CSTR)?),
-        ("wasi-v1, echo", Mode::WasiV1, wat::parse_str(WASI)?),
-        ("component-v1, echo", Mode::ComponentV1, wat::parse_str(COMPONENT)?),
-    ];
+    let echoes = modules::least_echoes()?;
+    let filler = echoes[0].1.clone();
     let listers = [
         ("host-v1, list 10", Mode::HostV1, host_lister.to_vec()),
         ("component-v1 @0.1.0, list 10", Mode::ComponentV1, component_lister.to_vec()),
@@ -87,8 +44,8 @@ async fn main() -> anyhow::Result<()> {
     ];
     let mut lines = Vec::new();
     let input = json!({ "hello": "world" });
-    for (name, mode, wasm) in echoes {
-        lines.push(line(&stage, name, mode, wasm, &input)?);
+    for (mode, wasm) in echoes {
+        lines.push(line(&stage, &format!("{mode}, echo"), mode, wasm, &input)?);
     }
     let input = json!({ "repo": stage.author.did(), "collection": "at.functions.metadata", "limit": 10 });
     for (name, mode, wasm) in listers {
@@ -97,7 +54,7 @@ async fn main() -> anyhow::Result<()> {
     // So that a page of ten is full.
     for number in 0..10 {
         let rkey = RecordKey::parse(&format!("filler-{number}"))?;
-        stage.author.publish(&rkey, Mode::PureV1, wat::parse_str(POINTER)?.into())?;
+        stage.author.publish(&rkey, Mode::PureV1, filler.clone().into())?;
     }
 
     println!(
@@ -131,9 +88,15 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn line(stage: &Stage, name: &'static str, mode: Mode, wasm: Vec<u8>, input: &Value) -> anyhow::Result<Line> {
+fn line(stage: &Stage, name: &str, mode: Mode, wasm: Vec<u8>, input: &Value) -> anyhow::Result<Line> {
     let rkey: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
     let published = stage.author.publish(&RecordKey::parse(&rkey)?, mode, wasm.into())?;
     let body = json!({ "function": published.uri.to_string(), "input": input }).to_string();
-    Ok(Line { name, body, per_second: Vec::new(), p50_micros: Vec::new(), p99_micros: Vec::new() })
+    Ok(Line {
+        name: name.to_owned(),
+        body,
+        per_second: Vec::new(),
+        p50_micros: Vec::new(),
+        p99_micros: Vec::new(),
+    })
 }

@@ -10,45 +10,31 @@
 
 mod support;
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use at_functions::config::Isolation;
 use at_functions::dev::Modules;
 use at_functions::lexicon::Mode;
-#[cfg(target_os = "linux")]
-use at_functions::workers::process::main_of_worker;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 use serde_json::json;
 
+use support::network::{self, Mirror};
 use support::{CONNECTIONS, Stage, load, median};
 
 const ROUND: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 5;
 /// More calls than a round gets through.
 const TOKENS: usize = 40_000;
-/// The argument of the process at the other end of the bare round trip.
-const MIRROR: &str = "mirror";
 const ROUND_TRIPS: usize = 5_000;
-/// About what an echo call sends to its worker.
-const PACKET_BYTES: usize = 300;
 
 #[cfg(not(target_os = "linux"))]
 fn main() {}
 
 #[cfg(target_os = "linux")]
-fn main() -> anyhow::Result<ExitCode> {
-    // Workers are processes of this program.
-    if let Some(code) = main_of_worker() {
-        return Ok(code);
+fn main() -> anyhow::Result<()> {
+    if network::was_mirror() {
+        return Ok(());
     }
-    if std::env::args().nth(1).as_deref() == Some(MIRROR) {
-        mirror();
-        return Ok(ExitCode::SUCCESS);
-    }
-    tokio::runtime::Runtime::new()?.block_on(compare())?;
-    Ok(ExitCode::SUCCESS)
+    tokio::runtime::Runtime::new()?.block_on(compare())
 }
 
 /// One isolation's service, and what came of its rounds.
@@ -116,30 +102,7 @@ async fn compare() -> anyhow::Result<()> {
 
 /// What a packet to another process and back takes, in microseconds; the median of many.
 fn bare_round_trip() -> anyhow::Result<f64> {
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    let program = std::env::current_exe()?;
-    let mut child = Command::new(program).arg(MIRROR).stdin(Stdio::from(theirs)).spawn()?;
-    let timed = (0..ROUND_TRIPS).map(|_| timed_round_trip(&ours)).collect::<Result<Vec<_>, _>>();
-    drop(ours);
-    child.wait()?;
+    let mirror = Mirror::start()?;
+    let timed = (0..ROUND_TRIPS).map(|_| mirror.round_trip()).collect::<Result<Vec<_>, _>>();
     Ok(median(&timed?))
-}
-
-fn timed_round_trip(socket: &OwnedFd) -> rustix::io::Result<f64> {
-    let mut packet = [1; PACKET_BYTES];
-    let began = Instant::now();
-    send(socket, &packet, SendFlags::empty())?;
-    recv(socket, &mut packet, RecvFlags::empty())?;
-    Ok(began.elapsed().as_secs_f64() * 1e6)
-}
-
-/// Sends back what comes in, until nothing comes any more.
-fn mirror() {
-    let socket = rustix::stdio::stdin();
-    let mut packet = [0; PACKET_BYTES];
-    while let Ok((length @ 1.., _)) = recv(socket.as_fd(), &mut packet, RecvFlags::empty()) {
-        if send(socket.as_fd(), &packet[..length], SendFlags::empty()).is_err() {
-            return;
-        }
-    }
 }

@@ -102,6 +102,12 @@ pub struct Settings {
     /// Disk for the answers of calls with an idempotency key, which are kept for 24 hours; 0 refuses such calls [default: 256]
     #[arg(long, env = "AT_FUNCTIONS_IDEMPOTENCY_STORE", value_name = "MIB")]
     pub idempotency_store: Option<u64>,
+    /// Memory for outputs of `pure-v1` functions, which the same call of the same caller gets again without a run; 0 for none [default: 64]
+    #[arg(long, env = "AT_FUNCTIONS_MEMO_CACHE", value_name = "MIB")]
+    pub memo_cache: Option<u64>,
+    /// Have all callers share what public `pure-v1` functions answered: how fast an answer comes then tells that somebody had it before
+    #[arg(long, env = "AT_FUNCTIONS_MEMO_ACROSS_CALLERS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub memo_across_callers: Option<bool>,
     /// Highest maxMemoryMb that a run gets, whatever its record asks for [default: 256]
     #[arg(long, env = "AT_FUNCTIONS_MAX_MEMORY_MB", value_name = "MIB")]
     pub max_memory_mb: Option<u16>,
@@ -241,6 +247,10 @@ pub struct Config {
     pub artifact_cache_bytes: u64,
     /// Bytes of answers that are kept for calls with an idempotency key; such calls are refused where it is 0.
     pub idempotency_store_bytes: u64,
+    /// Bytes of outputs that are kept so that the same call need not run again; none where it is 0.
+    pub memo_cache_bytes: u64,
+    /// Whether callers share what public functions answered.
+    pub memo_across_callers: bool,
     /// The operator's ceiling for `maxMemoryMb`.
     pub max_memory_mb: u16,
     /// The operator's ceiling for `maxDurationMs`.
@@ -311,6 +321,7 @@ impl Config {
         let memory_budget_mb = settings.memory_budget.unwrap_or_else(default_memory_budget_mb);
         let artifact_cache_mb = settings.artifact_cache.unwrap_or(1024);
         let idempotency_store_mb = settings.idempotency_store.unwrap_or(256);
+        let memo_cache_mb = settings.memo_cache.unwrap_or(64);
         let max_duration_ms = settings.max_duration_ms.unwrap_or(5000);
         in_range("--guest-threads", settings.guest_threads.unwrap_or(cores) as u64, 1, 1024)?;
         let max_workers = settings.max_workers.map_or(WORKERS_PER_CORE * cores, |most| most as usize);
@@ -319,6 +330,7 @@ impl Config {
         in_range("--max-memory-mb", max_memory_mb.into(), 1, 256)?;
         in_range("--max-duration-ms", max_duration_ms.into(), 1, 5000)?;
         in_range("--memory-budget", memory_budget_mb, max_memory_mb.into(), 1024 * 1024)?;
+        in_range("--memo-cache", memo_cache_mb, 0, 1024 * 1024)?;
         in_range("--artifact-cache", artifact_cache_mb, 0, 1024 * 1024)?;
         let rates = Rates::default();
         let audit_max_mb = settings.audit_max_mb.unwrap_or(64);
@@ -357,6 +369,8 @@ impl Config {
             memory_budget_bytes: memory_budget_mb * MIB,
             artifact_cache_bytes: artifact_cache_mb * MIB,
             idempotency_store_bytes: idempotency_store_mb * MIB,
+            memo_cache_bytes: memo_cache_mb * MIB,
+            memo_across_callers: settings.memo_across_callers.unwrap_or(false),
             max_memory_mb,
             max_duration: Duration::from_millis(max_duration_ms.into()),
             max_payload_bytes: (max_payload_mb * MIB) as usize,
@@ -394,17 +408,23 @@ impl Settings {
         first_given! {
             hostname listen admin_listen data_dir plc_url handle_resolver service_id anonymous
             undeclared_reads policy allow_private_network isolation max_workers guest_threads memory_budget artifact_cache
-            idempotency_store max_memory_mb max_duration_ms max_payload_mb caller_limit host_limit address_limit
+            idempotency_store memo_cache memo_across_callers max_memory_mb max_duration_ms max_payload_mb caller_limit host_limit address_limit
             author_limit function_limit trusted_proxies audit audit_max_mb audit_keep log_format log
         }
     }
 
     /// The settings that were given but do nothing with this isolation, to be told at the start.
     pub fn without_effect(&self, isolation: Isolation) -> Vec<&'static str> {
-        let given = [(
-            self.max_workers.is_some() && isolation == Isolation::Thread,
-            "--max-workers (there are no worker processes with --isolation thread)",
-        )];
+        let given = [
+            (
+                self.max_workers.is_some() && isolation == Isolation::Thread,
+                "--max-workers (there are no worker processes with --isolation thread)",
+            ),
+            (
+                self.memo_across_callers == Some(true) && self.memo_cache == Some(0),
+                "--memo-across-callers (--memo-cache is 0, so nothing is kept)",
+            ),
+        ];
         given.into_iter().filter(|(given, _)| *given).map(|(_, name)| name).collect()
     }
 }

@@ -13,6 +13,7 @@
 //!    idempotency the answer that this call had before, if its caller named it
 //!    server      the input by the record's `inputSchema`
 //!    workers     admission of the module → compiled artifact, kept in memory and on disk
+//!    memo        what the very same call answered before, where that is all it can answer
 //!    sandbox     fresh instance → run → outcome; its host calls come back through the door
 //!    door        what a guest asks for → policy: the record's `allowedHosts` → registry: the read
 //!    server      the output by the record's `outputSchema`; {ok, output | error, ...}
@@ -36,6 +37,7 @@ pub mod egress;
 pub mod idempotency;
 pub mod identity;
 pub mod lexicon;
+pub mod memo;
 pub mod policy;
 pub mod registry;
 pub mod repo;

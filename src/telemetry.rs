@@ -18,6 +18,7 @@ use crate::audit;
 use crate::config::LogFormat;
 use crate::egress::{Ended, Way};
 use crate::idempotency;
+use crate::memo;
 use crate::policy::limits::Kind;
 use crate::workers::{CacheState, CompileEnd, Flaw, Stats};
 
@@ -41,6 +42,7 @@ const RUN_WAIT_SECONDS: &str = "at_functions_run_wait_seconds";
 
 /// Why a run is not let into the queue, or does not come out of it in time.
 const NOT_RUN: [&str; 4] = ["deadline", "full", "late", "share"];
+const MEMO_LOOKUPS: &str = "at_functions_memo_lookups_total";
 const NAMED_CALLS: &str = "at_functions_named_calls_total";
 const READY: &str = "at_functions_ready";
 const UPSTREAM_REQUESTS: &str = "at_functions_upstream_requests_total";
@@ -111,6 +113,9 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(RUNS_REFUSED, "Runs refused by the queue, by why");
     describe_histogram!(RUN_WAIT_SECONDS, "Seconds that runs waited in the queue");
     describe_counter!(NAMED_CALLS, "Calls with an idempotency key, by where their answer came from");
+    describe_counter!(MEMO_LOOKUPS, "Calls that might be answered without a run, by whether they were");
+    describe_gauge!("at_functions_memo_outputs", "Outputs kept so that the same call need not run again");
+    describe_gauge!("at_functions_memo_bytes", "What kept outputs weigh in memory");
     describe_gauge!("at_functions_kept_answers", "Answers kept for calls with an idempotency key");
     describe_gauge!("at_functions_kept_answer_bytes", "What kept answers count against their limit");
     describe_gauge!(
@@ -232,6 +237,17 @@ pub fn record_kept_answers(kept: &idempotency::Stats) {
 /// Records whether the highest revisions of repos can be kept on disk, when it is asked for.
 pub fn record_revisions(kept: bool) {
     gauge!("at_functions_revisions_can_be_kept").set(u8::from(kept));
+}
+
+/// Counts one look for the output of an earlier call.
+pub fn count_memo_lookup(found: bool) {
+    counter!(MEMO_LOOKUPS, "found" => if found { "yes" } else { "no" }).increment(1);
+}
+
+/// Records what is kept of outputs, when it is asked for.
+pub fn record_memo(kept: &memo::Stats) {
+    gauge!("at_functions_memo_outputs").set(kept.outputs as f64);
+    gauge!("at_functions_memo_bytes").set(kept.bytes as f64);
 }
 
 /// Counts one read for a guest. `what` and `from` are of closed sets.

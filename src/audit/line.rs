@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::idempotency::Source;
 use crate::identity::Did;
 use crate::sandbox::{Outcome, UsageTold};
 
@@ -69,7 +68,7 @@ impl CallRecord {
             caller: self.caller.as_ref().map(Did::as_str),
             function: self.function.as_deref(),
             cid: self.cid.map(|cid| cid.to_string()),
-            answer_from: self.answer_from.map(Source::as_str),
+            answer_from: self.answer_from,
             duration_micros: took.as_micros() as u64,
             usage: self.usage.map(UsageTold::from),
         };

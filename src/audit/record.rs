@@ -2,7 +2,6 @@
 
 use ipld_core::cid::Cid;
 
-use crate::idempotency::Source;
 use crate::identity::Did;
 use crate::sandbox::{Outcome, Usage};
 use crate::telemetry::Stages;
@@ -21,8 +20,8 @@ pub struct CallRecord {
     pub rule: Option<String>,
     /// The guest's outcome, or the name of the error that the caller got.
     pub decided: &'static str,
-    /// Where the answer came from, where no guest ran for this call.
-    pub answer_from: Option<Source>,
+    /// Where the answer came from, where no guest ran for this call: `kept`, `shared` or `memo`.
+    pub answer_from: Option<&'static str>,
     /// What the guest used.
     pub usage: Option<Usage>,
     /// Where the compiled code was.

@@ -124,6 +124,14 @@ pub trait Sandbox: Send + Sync + 'static {
         self.run(job, lease)
     }
 
+    /// Whether runs of this function of `author` are under suspicion, or refused, because a sandbox of theirs
+    /// crashed.
+    fn is_suspect(&self, artifact: &Artifact, author: &str) -> bool {
+        // Where a crash is the end of all.
+        let _ = (artifact, author);
+        false
+    }
+
     /// How many runs may be under way at once; a caller that keeps to it never sees
     /// [`Lost::NoSlot`].
     fn max_runs(&self) -> usize;

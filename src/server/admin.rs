@@ -80,6 +80,7 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
         telemetry::record_workers(&service.worker_stats());
         telemetry::record_kept_answers(&service.kept_answers());
         telemetry::record_revisions(service.keeps_revisions());
+        telemetry::record_memo(&service.memo_stats());
         telemetry::record_tokens(service.verifier.remembered());
     }
     telemetry::record_ready(admin.reasons().is_empty());

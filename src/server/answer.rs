@@ -8,7 +8,6 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::sandbox::{Completion, Outcome, UsageTold};
-use crate::workers::CacheState;
 
 use super::figures::{Line, rounded_millis};
 
@@ -46,7 +45,7 @@ struct Usage {
 pub(super) fn body(
     completion: &Completion,
     function: &Cid,
-    cache: CacheState,
+    cache: &'static str,
     with_logs: bool,
     mismatch: Option<&str>,
 ) -> Bytes {
@@ -70,7 +69,7 @@ pub(super) fn body(
         outcome: result.err().map(|(outcome, _)| outcome.as_str()),
         duration_ms: rounded_millis(completion.wall),
         function_cid: &function.to_string(),
-        usage: Usage { used: completion.usage.into(), cache: cache.as_str() },
+        usage: Usage { used: completion.usage.into(), cache },
         logs: match with_logs {
             true => completion.logs.lines.iter().map(Line::from).collect(),
             false => Vec::new(),

@@ -220,7 +220,7 @@ async fn attempt(
 
     let input = bytes.slice_ref(request.input.get().as_bytes());
     let party = service.gates.party(&visitor.caller, head);
-    let run = Run { visitor, party, function, input, deadline, id };
+    let run = Run { visitor, party, function, input, deadline, id, is_named: key.is_some() };
     match key {
         None => {
             let Answer { outcome, body } = execute(service, run, record).await?;

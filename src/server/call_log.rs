@@ -30,6 +30,7 @@ pub(super) fn tell(call: &CallRecord, id: &RequestId, took: Duration) {
         cid = call.cid.map(|cid| cid.to_string()),
         rule = call.rule.as_deref(),
         cache = call.cache.map(CacheState::as_str),
+        answer_from = call.answer_from,
         cpu_ms = call.usage.map(|usage| millis(usage.cpu)),
         ms = millis(took),
     );

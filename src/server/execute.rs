@@ -19,7 +19,7 @@ use super::admission::Visitor;
 use super::deadline::Deadline;
 use super::request_id::RequestId;
 use super::service::Service;
-use super::{XrpcError, answer};
+use super::{XrpcError, answer, recall};
 
 /// Host calls that a run may make. A page of a listing is one call, so this is 100,000 records.
 pub(crate) const MAX_HOST_CALLS: u32 = 1_000;
@@ -38,6 +38,8 @@ pub(super) struct Run<'a> {
     pub(super) input: Bytes,
     pub(super) deadline: Deadline,
     pub(super) id: &'a RequestId,
+    /// Whether the caller named the call with an idempotency key.
+    pub(super) is_named: bool,
 }
 
 /// Runs a call that may run.
@@ -46,8 +48,11 @@ pub(super) async fn execute(
     run: Run<'_>,
     record: &mut audit::CallRecord,
 ) -> Result<Answer, XrpcError> {
-    let Run { visitor, party, function, input, deadline, id } = run;
-    let (caller, policy) = (&visitor.caller, &visitor.policy);
+    let policy = &run.visitor.policy;
+    let limits = limits(policy, &run.function);
+    let memo_key = recall::key(service, &run, &limits);
+    let Run { visitor, party, function, input, deadline, id, is_named: _ } = run;
+    let caller = &visitor.caller;
     // Before the code is fetched or compiled: neither is owed to an input that will not run.
     record.stages.enter(Stage::Input);
     service.checks.input(&function, input.clone(), deadline).await?;
@@ -74,11 +79,14 @@ pub(super) async fn execute(
     record.stages.enter(Stage::Compile);
     let (artifact, cache) = service.workers.prepare(prepare, code).await?;
     record.cache = Some(cache);
+    if let Some(answer) = recall::answer(service, memo_key.as_ref(), (&function, &artifact), &input, record) {
+        return Ok(answer);
+    }
     let job = Job {
         artifact,
         owner: Owner { name: owner, public: metadata.public },
         input,
-        limits: limits(policy, &function),
+        limits,
         context: Arc::new(context(caller, &function, id, service.clock.since_epoch())),
         door: door(service, policy, &function),
     };
@@ -90,10 +98,11 @@ pub(super) async fn execute(
     tell_logs(&completion.logs, id);
     let mismatch = service.checks.output(&function, &mut completion, deadline).await?;
     let outcome = completion.outcome();
+    recall::keep(service, memo_key, &completion, mismatch.as_deref());
     // What a function says to its author is not for its callers.
     let by_the_author = matches!(caller, Caller::Verified(did) if *did.did() == function.author);
     let with_logs = service.show_logs || by_the_author;
-    let body = answer::body(&completion, &function.cid, cache, with_logs, mismatch.as_deref());
+    let body = answer::body(&completion, &function.cid, cache.as_str(), with_logs, mismatch.as_deref());
     Ok(Answer { outcome, body })
 }
 

@@ -23,6 +23,7 @@ mod issuers;
 mod limited;
 mod listen;
 mod readiness;
+mod recall;
 mod repeats;
 mod request_id;
 mod routes;

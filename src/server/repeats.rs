@@ -85,7 +85,7 @@ pub(super) async fn answer(
     let Given { answer, from } = given?;
     let mut response = answer::respond(answer.body);
     if from != Source::Run {
-        record.answer_from = Some(from);
+        record.answer_from = Some(from.as_str());
         let headers = response.headers_mut();
         headers.insert(HeaderName::from_static(REPLAYED), HeaderValue::from_static("true"));
     }
@@ -103,11 +103,11 @@ fn owned(
     mut record: CallRecord,
     ran: Ran,
 ) -> impl FnOnce() -> BoxFuture<'static, Result<Answer, XrpcError>> + Send + 'static {
-    let Run { visitor, party, function, input, deadline, id } = run;
+    let Run { visitor, party, function, input, deadline, id, is_named } = run;
     let (service, visitor, id) = (Arc::clone(service), visitor.clone(), id.clone());
     move || {
         Box::pin(async move {
-            let run = Run { visitor: &visitor, party, function, input, deadline, id: &id };
+            let run = Run { visitor: &visitor, party, function, input, deadline, id: &id, is_named };
             let result = execute(&service, run, &mut record).await;
             *ran.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);
             result

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::egress::{Egress, EgressConfig, Way};
 use crate::idempotency::{self, Idempotency};
 use crate::identity::{Hosting, Resolver, ResolverConfig, service_document, service_key};
+use crate::memo::{self, Memo, MemoConfig};
 use crate::policy::{Basis, Policies};
 use crate::registry::Registry;
 use crate::repo::RevFloor;
@@ -37,6 +38,7 @@ pub struct Service {
     /// Calls that their callers name; absent where the operator keeps no answers.
     pub(super) idempotency: Option<Idempotency<XrpcError>>,
     pub(super) max_payload_bytes: usize,
+    pub(super) memo: Memo,
     pub(super) policies: Arc<Policies>,
     pub(super) registry: Registry,
     revs: Arc<RevFloor>,
@@ -86,6 +88,11 @@ impl Service {
             Arc::new(ResolvedIssuers(Arc::clone(&resolver))),
             clock.clone(),
         );
+        let memo = Memo::new(MemoConfig {
+            bytes: config.memo_cache_bytes,
+            across_callers: config.memo_across_callers,
+            engine: sandbox.fingerprint(),
+        });
         let workers = Workers::start(
             WorkersConfig { memory_budget_bytes: config.memory_budget_bytes, ..WorkersConfig::default() },
             sandbox,
@@ -111,6 +118,7 @@ impl Service {
             hosting_of_authors: Hosting::new(to_repos.clone(), clock.clone()),
             idempotency: kept_answers(config, clock.clone())?,
             max_payload_bytes: config.max_payload_bytes,
+            memo,
             policies,
             registry: Registry::new(
                 resolver,
@@ -182,6 +190,11 @@ impl Service {
     /// The state of the pool that runs guests.
     pub fn worker_stats(&self) -> Stats {
         self.workers.stats()
+    }
+
+    /// Outputs that are kept so that the same call need not run again.
+    pub fn memo_stats(&self) -> memo::Stats {
+        self.memo.stats()
     }
 
     /// What is kept for calls with an idempotency key; nothing where none are taken.

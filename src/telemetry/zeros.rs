@@ -8,14 +8,15 @@ use metrics::{counter, gauge, histogram};
 use super::stages::STAGE_SECONDS;
 use super::{
     ARTIFACT_LOOKUPS, BUILD_INFO, CALL_SECONDS, CALLS, COMPILE_SECONDS, COMPILES_ENDED, DESCRIBES,
-    HOST_CALLS, LOOKUPS, NAMED_CALLS, READS, READY, RUN_WAIT_SECONDS, Stage,
-    UPSTREAM_REQUESTS, UPSTREAM_SECONDS, announce_policy_reloads, begin_overload_at_zero, record_audit,
-    record_kept_answers, record_revisions, record_tokens, record_workers,
+    HOST_CALLS, LOOKUPS, MEMO_LOOKUPS, NAMED_CALLS, READS, READY, RUN_WAIT_SECONDS, Stage, UPSTREAM_REQUESTS,
+    UPSTREAM_SECONDS, announce_policy_reloads, begin_overload_at_zero, record_audit, record_kept_answers,
+    record_memo, record_revisions, record_tokens, record_workers,
 };
 use crate::audit;
 use crate::egress::{Ended, Way};
 use crate::idempotency::{self, Source};
 use crate::lexicon::ERRORS;
+use crate::memo;
 use crate::sandbox::Outcome;
 use crate::workers::{CacheState, CompileEnd, Stats};
 
@@ -69,6 +70,10 @@ pub(super) fn register() {
     record_audit(&audit::Stats::default());
     record_kept_answers(&idempotency::Stats::default());
     record_revisions(false);
+    for found in ["yes", "no"] {
+        counter!(MEMO_LOOKUPS, "found" => found).increment(0);
+    }
+    record_memo(&memo::Stats::default());
     record_workers(&Stats::default());
     record_tokens(0);
 }

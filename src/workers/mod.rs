@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::sandbox::{Load, Sandbox};
+use crate::sandbox::{Artifact, Load, Sandbox};
 
 mod cache_state;
 mod compile_end;
@@ -92,6 +92,11 @@ impl Workers {
             runs: Arc::new(Runs::new(&config, Arc::clone(&sandbox))),
             sandbox,
         }
+    }
+
+    /// Whether runs of this function of `author` are under suspicion, or refused for what earlier ones did.
+    pub fn is_suspect(&self, artifact: &Artifact, author: &str) -> bool {
+        self.sandbox.is_suspect(artifact, author)
     }
 
     /// What is going on, for metrics. Figures are read one after the other, so they may disagree by a

@@ -23,6 +23,7 @@ mod idempotency;
 mod lexicons;
 mod links;
 mod logs;
+mod memo;
 mod monitoring;
 mod network;
 mod patience;

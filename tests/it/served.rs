@@ -22,7 +22,7 @@ pub struct Served {
     reader: Option<JoinHandle<()>>,
     listen: String,
     admin: String,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Served {
@@ -75,7 +75,7 @@ impl Served {
             reader: Some(reader),
             listen: String::new(),
             admin: String::new(),
-            _data: data,
+            data,
         };
         let serving = |lines: &[Value]| lines.iter().find(|line| line["message"] == "serving").cloned();
         patience::soon(async || serving(&served.lines()).is_some() || served.has_ended()).await;
@@ -93,6 +93,11 @@ impl Served {
     /// Where it listens, as `ADDRESS:PORT`.
     pub fn listen(&self) -> &str {
         &self.listen
+    }
+
+    /// The directory of its key and state.
+    pub fn data_dir(&self) -> std::path::PathBuf {
+        self.data.path().join("data")
     }
 
     /// Where it answers its operator.

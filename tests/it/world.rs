@@ -175,6 +175,11 @@ impl World {
         self.service.as_ref().unwrap().worker_stats()
     }
 
+    /// What the service keeps of outputs.
+    pub fn memo(&self) -> at_functions::memo::Stats {
+        self.service.as_ref().unwrap().memo_stats()
+    }
+
     /// Has the service read its policy file, as SIGHUP does, and says whether it took it.
     pub async fn reload_policy(&self) -> bool {
         self.service.as_ref().unwrap().reload_policy().await

@@ -275,6 +275,11 @@ impl Sandbox for ProcessSandbox {
         self.run_in_worker(job, lease, Some(start_by))
     }
 
+    fn is_suspect(&self, artifact: &Artifact, author: &str) -> bool {
+        let installed = artifact.compiled::<Installed>();
+        installed.is_none_or(|installed| self.pool.is_suspect(&installed.function, author))
+    }
+
     fn max_runs(&self) -> usize {
         self.pool.most_runs()
     }

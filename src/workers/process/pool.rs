@@ -16,7 +16,7 @@ use super::connection::{self, NotStarted, Started};
 use super::link::{Held, Installed, Link, STOP_TIME, Suspects, Waiting};
 use super::message::Walls;
 use super::program::{Role, Starter};
-use super::quarantine::Ward;
+use super::quarantine::{Function, Ward};
 use super::roster::{Bounds, Orders, Roster};
 use crate::sandbox::{Completion, Job, Lease, Lost, Owner};
 
@@ -99,6 +99,11 @@ impl Pool {
             None => place.await?,
         };
         waiting.result().await
+    }
+
+    /// Whether a function of `author` is under suspicion, or refused.
+    pub(super) fn is_suspect(&self, function: &Function, author: &str) -> bool {
+        self.ward.is_suspect(function, author)
     }
 
     /// Finds a place for a run, and sends it there.

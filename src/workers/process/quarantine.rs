@@ -59,6 +59,11 @@ impl Ward {
         }
     }
 
+    /// Whether a function may not run with others, now or until it is known whether it may.
+    pub(super) fn is_suspect(&self, function: &Function, author: &str) -> bool {
+        self.quarantine().is_suspect(function, author, Instant::now())
+    }
+
     /// A worker died that had these runs, functions and authors, or this one alone.
     pub(super) fn died(&self, runs: Vec<(Function, Arc<str>)>, alone: bool) {
         let mut quarantine = self.quarantine();
@@ -139,6 +144,12 @@ impl Quarantine {
         }
     }
 
+    fn is_suspect(&mut self, function: &Function, author: &str, now: Instant) -> bool {
+        self.forget(now);
+        self.suspects.contains_key(function)
+            || self.authors.get(author).is_some_and(|functions| functions.len() >= STRIKES)
+    }
+
     /// A worker died that had a run of this function, alone or with others.
     fn died(&mut self, function: Function, author: &Arc<str>, alone: bool, now: Instant) {
         self.forget(now);
@@ -205,9 +216,11 @@ mod tests {
         for _ in 0..10 {
             dies(&mut quarantine, 1, 0, now);
         }
+        assert!(quarantine.is_suspect(&function(1), AUTHOR, now));
         assert_eq!(quarantine.verdict(&function(1), AUTHOR, now), Verdict::Trial);
         assert_eq!(quarantine.verdict(&function(2), AUTHOR, now), Verdict::Free);
         quarantine.passed(&function(1));
+        assert!(!quarantine.is_suspect(&function(1), AUTHOR, now));
         assert_eq!(quarantine.verdict(&function(1), AUTHOR, now), Verdict::Free);
     }
 
@@ -227,6 +240,8 @@ mod tests {
             dies(&mut quarantine, number, 3, now);
         }
         assert_eq!(quarantine.verdict(&function(9), AUTHOR, now), Verdict::Refused);
+        assert!(quarantine.is_suspect(&function(9), AUTHOR, now));
+        assert!(!quarantine.is_suspect(&function(9), "did:web:b.example", now));
         assert_eq!(quarantine.verdict(&function(9), "did:web:b.example", now), Verdict::Free);
         assert_eq!(quarantine.verdict(&function(9), AUTHOR, now + TERM), Verdict::Free);
     }

@@ -11,7 +11,8 @@ use tokio::net::TcpStream;
 
 use crate::patience::soon;
 use crate::world::{Answer, ECHO, World};
-use process::{calls, lines, verify};
+pub use process::calls;
+use process::{lines, verify};
 
 /// A module whose `run` is this.
 fn module(run: &str) -> Vec<u8> {

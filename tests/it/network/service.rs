@@ -85,6 +85,11 @@ impl Service {
         rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("a child can be signalled");
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Where it answers: `http://localhost:PORT`.
     pub(crate) fn url(&self) -> String {
         format!("http://localhost:{}", self.port)
