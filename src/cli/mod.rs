@@ -42,6 +42,7 @@ mod local;
 mod locate;
 mod output;
 mod output_schema;
+mod project;
 mod put;
 mod record;
 mod run;

@@ -229,8 +229,8 @@ async fn input(given: &str) -> Result<Bytes, CliError> {
 /// A record's limits; the operator's ceilings are those of the lexicon.
 fn limits(args: &RunArgs) -> Limits {
     Limits {
-        memory_bytes: u64::from(args.limits.max_memory_mb) << 20,
-        duration: Duration::from_millis(args.limits.max_duration_ms.into()),
+        memory_bytes: u64::from(args.limits.memory_mb(None)) << 20,
+        duration: Duration::from_millis(args.limits.duration_ms(None).into()),
         output_bytes: MAX_PAYLOAD_BYTES,
         host_calls: MAX_HOST_CALLS,
         host_bytes: MAX_HOST_BYTES,
