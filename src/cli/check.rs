@@ -1,4 +1,4 @@
-//! `check`: what a wasm file is, which modes it fits, and what services would refuse it for.
+//! `check`: what a wasm file is, which modes it fits, and what services would refuse it for. `build` says it too.
 
 use std::path::PathBuf;
 
@@ -12,6 +12,7 @@ use super::files;
 use super::local::Local;
 use super::output::{self, Exit, Report};
 use super::output_schema;
+use super::project::{Project, Subject};
 use super::schemas::{Given, SchemaArgs};
 use super::wasm::{self, InvalidWasm};
 use crate::lexicon::{FunctionMetadata, Mode};
@@ -34,6 +35,7 @@ const SHOWN: usize = 24;
     "\
 Examples:
   at-functions check echo.wasm
+  at-functions check my-project
   at-functions check lister.wasm --mode host-v1 --allow at://alice.example.com/app.bsky.feed.post
   at-functions check words.wasm --input-schema input.json --output-schema output.json
   at-functions check echo.wasm --json
@@ -42,8 +44,8 @@ Examples:
     exit_codes!()
 ))]
 pub(super) struct CheckArgs {
-    /// The wasm binary; - for stdin
-    file: PathBuf,
+    /// The wasm binary, or - for stdin; or a project, as it was built [default: the project of the current directory]
+    file: Option<PathBuf>,
     /// How the function is to talk with its host [default: the mode that it looks built for]
     #[arg(long, value_parser = deploy::mode)]
     mode: Option<Mode>,
@@ -58,8 +60,46 @@ pub(super) struct CheckArgs {
     json: bool,
 }
 
+/// A function, and what is to be judged beside its code.
+pub(super) struct Asked {
+    pub(super) file: PathBuf,
+    pub(super) code: Vec<u8>,
+    pub(super) mode: Option<Mode>,
+    pub(super) allow: Vec<String>,
+    pub(super) schemas: SchemaArgs,
+    pub(super) words: Words,
+}
+
+/// What the author calls what they gave: flags, or keys of the manifest; and the memory that it may use.
+pub(super) struct Words {
+    allow: &'static str,
+    output_schema: &'static str,
+    memory: &'static str,
+    memory_mb: u16,
+}
+
+impl Asked {
+    /// A project's code, with what its manifest says.
+    pub(super) fn of_project(project: &Project, code: Vec<u8>) -> Asked {
+        let manifest = &project.manifest;
+        Asked {
+            file: project.module(),
+            code,
+            mode: manifest.mode,
+            allow: manifest.allowed_hosts.clone().unwrap_or_default(),
+            schemas: project.schemas(),
+            words: Words {
+                allow: "allowed-hosts",
+                output_schema: "output-schema",
+                memory: "raise max-memory-mb to",
+                memory_mb: manifest.max_memory_mb,
+            },
+        }
+    }
+}
+
 /// What was found.
-struct Findings {
+pub(super) struct Findings {
     size: u64,
     cid: String,
     anatomy: Anatomy,
@@ -67,6 +107,8 @@ struct Findings {
     modes: Vec<(Mode, Result<Admitted, InvalidWasm>)>,
     /// The mode that counts: the given one, or the best guess.
     mode: Mode,
+    is_given: bool,
+    file: PathBuf,
     compiled: Option<Result<Compiled, String>>,
     /// `inputSchema` and `outputSchema`, where they are given, with why services refuse them.
     schemas: [(&'static str, Option<Result<(), String>>); 2],
@@ -80,27 +122,67 @@ struct Compiled {
 
 /// Runs the command.
 pub(super) async fn check(args: CheckArgs) -> Result<Report, CliError> {
-    let bytes = files::read(&args.file, wasm::MAX_CODE_BYTES).await?;
-    let [input_schema, output_schema] = args.schemas.judge().await?;
-    let modes: Vec<_> = Mode::ALL.map(|mode| (mode, wasm::check(&bytes, mode))).into();
-    let mode = args.mode.unwrap_or_else(|| best(&modes, wasm::likely_mode(&bytes)));
+    let as_json = args.json;
+    let findings = look(asked(args).await?).await?;
+    let exit = if findings.are_taken() { Exit::Done } else { Exit::Refused };
+    let report = Report::json_or(as_json, &findings.json(), || findings.text());
+    Ok(Report { exit, ..report })
+}
+
+/// What is asked, of a file or a project; a flag counts more than the manifest.
+async fn asked(args: CheckArgs) -> Result<Asked, CliError> {
+    match Subject::at(args.file.as_deref())? {
+        Subject::File(file) => Ok(Asked {
+            code: files::read(&file, wasm::MAX_CODE_BYTES).await?,
+            file,
+            mode: args.mode,
+            allow: args.allow,
+            schemas: args.schemas,
+            words: Words {
+                allow: "--allow",
+                output_schema: "--output-schema",
+                memory: "deploy and run it with --max-memory-mb",
+                memory_mb: FunctionMetadata::DEFAULT_MEMORY_MB,
+            },
+        }),
+        Subject::Project(project) => {
+            let said = Asked::of_project(&project, project.code().await?);
+            Ok(Asked {
+                mode: args.mode.or(said.mode),
+                allow: if args.allow.is_empty() { said.allow } else { args.allow },
+                schemas: args.schemas.or(said.schemas),
+                ..said
+            })
+        }
+    }
+}
+
+/// Judges a function.
+pub(super) async fn look(asked: Asked) -> Result<Findings, CliError> {
+    let bytes = &asked.code;
+    let [input_schema, output_schema] = asked.schemas.judge().await?;
+    let modes: Vec<_> = Mode::ALL.map(|mode| (mode, wasm::check(bytes, mode))).into();
+    let mode = asked.mode.unwrap_or_else(|| best(&modes, wasm::likely_mode(bytes)));
     let admitted = modes.iter().find_map(|(of, verdict)| verdict.as_ref().ok().filter(|_| *of == mode));
-    let anatomy = Anatomy::of(&bytes);
+    let anatomy = Anatomy::of(bytes);
     let mut findings = Findings {
         size: bytes.len() as u64,
-        cid: blob_cid(&bytes).to_string(),
-        warnings: warnings(&args, &anatomy, bytes.len() as u64, mode, admitted),
+        cid: blob_cid(bytes).to_string(),
+        warnings: warnings(&asked, &anatomy, bytes.len() as u64, mode, admitted),
         compiled: None,
         schemas: [("inputSchema", verdict(&input_schema)), ("outputSchema", verdict(&output_schema))],
         anatomy,
         mode,
+        is_given: asked.mode.is_some(),
         modes,
+        file: asked.file,
     };
     let describes = output_schema.and_then(Result::ok).map(|given| output_schema::warnings(&given.json));
     let of_outputs = describes.unwrap_or_default();
-    findings.warnings.extend(of_outputs.into_iter().map(|warning| format!("--output-schema: {warning}")));
+    let named = asked.words.output_schema;
+    findings.warnings.extend(of_outputs.into_iter().map(|warning| format!("{named}: {warning}")));
     if findings.is_admitted() {
-        let compiled = Local::start()?.compile(&args.file, mode, bytes.into()).await?;
+        let compiled = Local::start()?.compile(&findings.file, mode, asked.code.into()).await?;
         findings.compiled = Some(match compiled {
             Ok(compiled) => Ok(Compiled {
                 millis: compiled.took.as_millis() as u64,
@@ -109,9 +191,7 @@ pub(super) async fn check(args: CheckArgs) -> Result<Report, CliError> {
             Err(refusal) => Err(refusal.to_string()),
         });
     }
-    let exit = if findings.are_taken() { Exit::Done } else { Exit::Refused };
-    let report = Report::json_or(args.json, &findings.json(), || findings.text(&args));
-    Ok(Report { exit, ..report })
+    Ok(findings)
 }
 
 /// The mode that a file looks built for if it passes as that, else the first that it passes as.
@@ -135,7 +215,7 @@ impl Findings {
     }
 
     /// Whether services run the file, with the schemas.
-    fn are_taken(&self) -> bool {
+    pub(super) fn are_taken(&self) -> bool {
         self.fits() && self.refused_schema().is_none()
     }
 
@@ -189,11 +269,11 @@ impl Findings {
         })
     }
 
-    fn text(&self, args: &CheckArgs) -> String {
-        let file = output::printable(&args.file.display().to_string());
+    fn text(&self) -> String {
+        let file = output::printable(&self.file.display().to_string());
         let mut text = match self.no_wasm() {
             Some(why) => format!("{file}\n  {}: {why}\n\nservices refuse it\n", self.kind()),
-            None => format!("{file}\n{}\n{}\n", output::table(&self.rows()), self.conclusion(args)),
+            None => format!("{file}\n{}\n{}\n", output::table(&self.rows()), self.conclusion()),
         };
         for warning in &self.warnings {
             text.push_str(&format!("warning: {warning}\n"));
@@ -234,13 +314,29 @@ impl Findings {
         rows
     }
 
-    fn conclusion(&self, args: &CheckArgs) -> String {
+    /// The verdict in few lines: the reasons of a refusal, and warnings.
+    pub(super) fn verdict(&self) -> String {
+        let mut lines = vec![self.conclusion()];
+        let of_mode = self.modes.iter().find(|(mode, _)| *mode == self.mode);
+        let refused = of_mode.and_then(|(_, verdict)| verdict.as_ref().err()).map(ToString::to_string);
+        let uncompiled = self.compiled.as_ref().and_then(|compiled| compiled.as_ref().err()).cloned();
+        lines.extend(refused.or(uncompiled).map(|why| format!("  {}", shown(&why))));
+        for (name, verdict) in &self.schemas {
+            if let Some(Err(why)) = verdict {
+                lines.push(format!("  {name}: {}", shown(why)));
+            }
+        }
+        lines.extend(self.warnings.iter().map(|warning| format!("warning: {warning}")));
+        lines.join("\n")
+    }
+
+    fn conclusion(&self) -> String {
         let mode = self.mode;
-        let told = match (self.fits(), args.mode) {
-            (true, Some(_)) => format!("services run it as {mode}"),
-            (true, None) => format!("services run it as {mode}, which it looks built for"),
-            (false, Some(_)) => format!("services refuse it as {mode}"),
-            (false, None) => format!("services refuse it; it looks built for {mode}"),
+        let told = match (self.fits(), self.is_given) {
+            (true, true) => format!("services run it as {mode}"),
+            (true, false) => format!("services run it as {mode}, which it looks built for"),
+            (false, true) => format!("services refuse it as {mode}"),
+            (false, false) => format!("services refuse it; it looks built for {mode}"),
         };
         match self.refused_schema() {
             Some(schema) => format!("{told}; they refuse a record with this {schema}"),
@@ -255,7 +351,7 @@ fn verdict(schema: &Option<Result<Given, String>>) -> Option<Result<(), String>>
 
 /// What a service would take, and its author may regret.
 fn warnings(
-    args: &CheckArgs,
+    asked: &Asked,
     anatomy: &Anatomy,
     size: u64,
     mode: Mode,
@@ -272,17 +368,17 @@ fn warnings(
         warnings.push("it has no names of functions, so the message of a trap will name none".to_owned());
     }
     let needed = admitted.map_or(0, |admitted| admitted.initial_bytes.div_ceil(1 << 20));
-    if needed > u64::from(FunctionMetadata::DEFAULT_MEMORY_MB) {
-        warnings.push(format!(
-            "it starts with {needed} MiB of memory: deploy and run it with --max-memory-mb {needed} or more"
-        ));
+    let words = &asked.words;
+    if needed > u64::from(words.memory_mb) {
+        let memory = words.memory;
+        warnings.push(format!("it starts with {needed} MiB of memory: {memory} {needed} or more"));
     }
-    if !args.allow.is_empty() && !mode.has_host_calls() {
-        warnings.push(format!("--allow has no effect: functions of {mode} read nothing"));
+    if !asked.allow.is_empty() && !mode.has_host_calls() {
+        warnings.push(format!("{} has no effect: functions of {mode} read nothing", words.allow));
     }
-    for (entry, scope) in judged(&args.allow) {
+    for (entry, scope) in judged(&asked.allow) {
         if let Err(why) = scope {
-            warnings.push(format!("--allow {} covers nothing: {why}", shown(entry)));
+            warnings.push(format!("{} {} covers nothing: {why}", words.allow, shown(entry)));
         }
     }
     warnings

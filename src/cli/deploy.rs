@@ -93,19 +93,19 @@ fn bounded(text: &str, max: usize) -> Result<String, String> {
     }
 }
 
-fn name(text: &str) -> Result<String, String> {
+pub(super) fn name(text: &str) -> Result<String, String> {
     bounded(text, FunctionMetadata::MAX_NAME_BYTES)
 }
 
-fn version(text: &str) -> Result<String, String> {
+pub(super) fn version(text: &str) -> Result<String, String> {
     bounded(text, FunctionMetadata::MAX_VERSION_BYTES)
 }
 
-fn description(text: &str) -> Result<String, String> {
+pub(super) fn description(text: &str) -> Result<String, String> {
     bounded(text, FunctionMetadata::MAX_DESCRIPTION_BYTES)
 }
 
-fn rkey(text: &str) -> Result<RecordKey, String> {
+pub(super) fn rkey(text: &str) -> Result<RecordKey, String> {
     RecordKey::parse(text).map_err(|error| error.to_string())
 }
 
@@ -172,9 +172,10 @@ async fn read_code(args: &DeployArgs) -> Result<(Vec<u8>, Mode), CliError> {
     let admitted =
         wasm::check(&bytes, mode).map_err(|why| CliError::setting(args.file.display().to_string(), why))?;
     let needed = admitted.initial_bytes.div_ceil(1 << 20);
-    if needed > u64::from(args.limits.max_memory_mb) {
+    let memory_mb = args.limits.memory_mb(None);
+    if needed > u64::from(memory_mb) {
         let why = format!("the module starts with {needed} MiB of memory, so no run of it would begin");
-        return Err(CliError::setting(format!("--max-memory-mb {}", args.limits.max_memory_mb), why));
+        return Err(CliError::setting(format!("--max-memory-mb {memory_mb}"), why));
     }
     Ok((bytes, mode))
 }
@@ -190,8 +191,8 @@ async fn draft(args: &DeployArgs, mode: Mode) -> Result<Draft, CliError> {
         version: args.version.clone(),
         description: args.description.clone(),
         mode,
-        max_memory_mb: args.limits.max_memory_mb,
-        max_duration_ms: args.limits.max_duration_ms,
+        max_memory_mb: args.limits.memory_mb(None),
+        max_duration_ms: args.limits.duration_ms(None),
         public: !args.private,
         allowed_hosts: (args.allow_none || !args.allow.is_empty()).then(|| args.allow.clone()),
         input_schema: input_schema.map(|given| given.json),

@@ -1,5 +1,7 @@
 //! `at-functions dev`: the whole pipeline on loopback, with an author of its own.
 
+mod project;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,32 +17,37 @@ use crate::policy::limits::Limit;
 use crate::server::{self, Admin, Listener, Service};
 use crate::telemetry;
 
+use self::project::Watched;
+use super::error::CliError;
 use super::files::Scratch;
 use super::guest;
+use super::project::{Project, Subject};
 use super::serve::stop_signal;
 use super::wasm;
 
 /// How often the files are looked at.
-const WATCH_INTERVAL: Duration = Duration::from_millis(300);
+const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 /// How soon a published change runs: the author is on this machine and may be asked often.
 const RECORD_TTL: Duration = Duration::from_millis(300);
 
 /// Run a whole runtime on this machine: no network, no account, no container
 ///
 /// Starts the service with an identity of its own, and beside it an author's signed repo that holds the echo example, or
-/// the modules at PATH, published again whenever they change. Behind it is the same pipeline as in production: the
+/// the projects and modules at PATH, built and published again whenever they change. Behind it is the same pipeline as in production: the
 /// author's DID is resolved, the record proved by its signature, the code matched to its hash; over loopback http.
-/// Everything is forgotten at the end. Calls need no token. Each module is judged as `deploy` and services judge it, as
-/// the mode that it looks built for. What functions log, how they fail, and where an output is not what typed clients take
-/// is told on stderr.
+/// Everything is forgotten at the end. Calls need no token. Each module is judged as `deploy` and services judge it: a project as
+/// its at-functions.toml says, a module alone as the mode that it looks built for. How each call ended, what functions log, and
+/// where an output is not what typed clients take is told on stderr. A build that fails leaves what was published.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   at-functions dev
+  at-functions dev my-project
   at-functions dev target/wasm32-unknown-unknown/release/my_function.wasm
   at-functions dev build/ --listen 127.0.0.1:0")]
 pub(super) struct DevArgs {
-    /// Modules (.wasm), or directories of them, to publish and watch; the echo example when absent
+    /// Projects, modules (.wasm), or directories of modules, to publish and watch; when absent the project of the current
+    /// directory, or where there is none the echo example
     paths: Vec<PathBuf>,
     /// Address of the service; port 0 lets the system choose
     #[arg(long, default_value = "127.0.0.1:3000", value_name = "ADDR:PORT")]
@@ -69,28 +76,42 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<()> {
     let repo = bind("--repo-listen", args.repo_listen).await?;
 
     let clock = Clock::system();
+    let (mut projects, paths) = subjects(args.paths.clone())?;
     let author = Arc::new(Author::at_port(repo.address().port(), clock.clone())?);
     let data_dir = Scratch::make().context("a directory for the service's data")?;
     let config = config(&public, &author, &args, data_dir.path().to_owned())?;
-    let service = Service::start_with(&config, clock, server::sandbox(&config).await?)?;
+    let service = Service::start_with(&config, clock.clone(), server::sandbox(&config).await?)?;
 
-    let mut modules = Modules::at(args.paths);
-    if !modules.is_watching() {
+    let mut modules = Modules::at(paths);
+    let watching = modules.is_watching() || !projects.is_empty();
+    if !watching {
         publish(&author, Modules::example());
     }
     for found in modules.changed() {
         report(&author, found);
     }
-    print!("{}", welcome(&config, &author, &admin, modules.is_watching()));
+    let mut stop = std::pin::pin!(stop);
+    for project in &mut projects {
+        tokio::select! {
+            biased;
+            // A first build may take minutes, and is not waited for.
+            () = &mut stop => return Ok(()),
+            () = project.keep_up(&author, &clock) => {}
+        }
+    }
+    print!("{}", welcome(&config, &author, &admin, watching, &projects));
 
     let repo = tokio::spawn(server::serve(repo, host_router(Arc::clone(&author)), std::future::pending()));
     let admin_router = Admin::new(Arc::clone(&service), metrics).router();
     let admin = tokio::spawn(server::serve(admin, admin_router, std::future::pending()));
     let watcher = tokio::spawn(async move {
-        while modules.is_watching() {
+        while watching {
             tokio::time::sleep(WATCH_INTERVAL).await;
             for found in modules.changed() {
                 report(&author, found);
+            }
+            for project in &mut projects {
+                project.keep_up(&author, &clock).await;
             }
         }
     });
@@ -100,6 +121,22 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<()> {
     admin.abort();
     repo.abort();
     Ok(())
+}
+
+/// Projects, and paths of modules. Without a path, the project of the current directory, if it is in one.
+fn subjects(paths: Vec<PathBuf>) -> Result<(Vec<Watched>, Vec<PathBuf>), CliError> {
+    if paths.is_empty() {
+        let here = Project::enclosing()?.map(Watched::new);
+        return Ok((here.into_iter().collect(), Vec::new()));
+    }
+    let (mut projects, mut modules) = (Vec::new(), Vec::new());
+    for path in paths {
+        match Subject::at_any(&path)? {
+            Subject::Project(project) => projects.push(Watched::new(*project)),
+            Subject::File(path) => modules.push(path),
+        }
+    }
+    Ok((projects, modules))
 }
 
 async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<Listener> {
@@ -163,7 +200,13 @@ fn publish(author: &Author, module: Module) -> Option<Published> {
 }
 
 /// The first screen: what runs, and what to type next.
-fn welcome(config: &Config, author: &Author, admin: &Listener, watching: bool) -> String {
+fn welcome(
+    config: &Config,
+    author: &Author,
+    admin: &Listener,
+    watching: bool,
+    projects: &[Watched],
+) -> String {
     let (endpoint, service) = (config.hostname.origin(), config.hostname.did());
     // As it was called: after `cargo run` it is not in the PATH.
     let called =
@@ -180,9 +223,15 @@ fn welcome(config: &Config, author: &Author, admin: &Listener, watching: bool) -
         admin.address(),
     );
     match author.functions().first() {
+        None if !projects.is_empty() => {
+            text.push_str("Nothing is published yet: the build has to succeed first.\n\n");
+        }
         None => text.push_str("Nothing is published yet: build a .wasm file at the path that you gave.\n\n"),
         Some(uri) => {
-            let input = r#"{"hello":"world"}"#;
+            let example = projects.iter().find_map(|project| project.example.clone());
+            let input = example.unwrap_or_else(|| serde_json::json!({"hello": "world"})).to_string();
+            // As a shell takes it between single quotes.
+            let input = input.replace('\'', r"'\''");
             let body = format!(r#"{{"function":"{uri}","input":{input}}}"#);
             text.push_str(&format!(
                 "Call it:\n  \

@@ -15,6 +15,9 @@ const SHOWN_CHARS: usize = 600;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(super) enum CliError {
+    /// A project's own build failed, or what it made cannot be used; the text says what to do.
+    #[error("{0}")]
+    Build(String),
     /// The person was asked and did not say yes.
     #[error("nothing was deleted")]
     Declined,
@@ -127,6 +130,7 @@ impl CliError {
     pub(super) fn exit(&self) -> Exit {
         match self {
             CliError::Absent(_)
+            | CliError::Build(_)
             | CliError::Declined
             | CliError::Unproved { .. }
             | CliError::Unresolved { .. } => Exit::Refused,

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::error::shown;
 use super::output::{self, printable};
+use super::verdict;
 use crate::lexicon::data_model::misfits;
 use crate::sandbox::Logs;
 
@@ -58,12 +59,16 @@ pub(super) fn output_warnings(output: &[u8]) -> Vec<String> {
 /// Writes to stderr what the author should see of each answer that goes out, and lets it go out as it
 /// is.
 pub(super) async fn tell(request: Request, next: Next) -> Response {
+    let is_call = request.uri().path() == "/xrpc/at.functions.run";
     let (head, body) = next.run(request).await.into_parts();
-    if head.status != StatusCode::OK {
+    if !is_call && head.status != StatusCode::OK {
         return Response::from_parts(head, body);
     }
     // Answers are built in memory and bounded there, so this neither waits nor fails.
     let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    if is_call {
+        output::note(&verdict::in_a_line(head.status.as_u16(), &bytes));
+    }
     for line in worth_telling(&bytes) {
         output::note(&line);
     }

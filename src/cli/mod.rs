@@ -22,6 +22,7 @@ Exit codes:
 mod advice;
 mod anatomy;
 mod audit;
+mod build;
 mod check;
 mod client;
 mod delete;
@@ -41,8 +42,10 @@ mod limits;
 mod list;
 mod local;
 mod locate;
+mod new;
 mod output;
 mod output_schema;
+mod project;
 mod put;
 mod record;
 mod run;
@@ -50,6 +53,7 @@ mod schemas;
 mod serve;
 mod session;
 mod target;
+mod templates;
 mod verdict;
 mod wasm;
 
@@ -75,6 +79,7 @@ use crate::clock::Clock;
 Examples:
   export AT_FUNCTIONS_HANDLE=alice.example.com
   export AT_FUNCTIONS_SERVICE=did:web:functions.example.com#at_functions
+  at-functions new my-function
   at-functions deploy echo.wasm --name echo --password-file app-password
   at-functions list
   at-functions run echo.wasm --input '{\"a\": 1}'
@@ -98,6 +103,8 @@ struct Cli {
 enum Command {
     Serve(Box<serve::ServeArgs>),
     Dev(Box<dev::DevArgs>),
+    New(Box<new::NewArgs>),
+    Build(Box<build::BuildCommandArgs>),
     Deploy(Box<deploy::DeployArgs>),
     Invoke(Box<invoke::InvokeArgs>),
     List(Box<list::ListArgs>),
@@ -170,6 +177,8 @@ async fn run(command: Command) -> Result<Report, CliError> {
         // These two stay up, and are taken before.
         Command::Serve(_) | Command::Dev(_) => Ok(Report::done("")),
         Command::Health(args) => health::run(&args),
+        Command::New(args) => new::new(&args),
+        Command::Build(args) => build::build(*args).await,
         Command::Deploy(args) => deploy::deploy(&tools, *args).await,
         Command::Invoke(args) => invoke::invoke(&tools, *args).await,
         Command::List(args) => list::list(&tools, *args).await,

@@ -76,7 +76,7 @@ pub(super) fn record_key(name: &str) -> Result<RecordKey, String> {
         .map_err(|error| format!("{error}; give one with --rkey, such as --rkey {}", slug(name)))
 }
 
-fn slug(name: &str) -> String {
+pub(super) fn slug(name: &str) -> String {
     let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let slug = words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-");
     if slug.is_empty() { "my-function".to_owned() } else { slug }

@@ -26,6 +26,14 @@ pub(super) struct SchemaArgs {
 }
 
 impl SchemaArgs {
+    /// These; where one is not given, that of `others`.
+    pub(super) fn or(self, others: SchemaArgs) -> SchemaArgs {
+        SchemaArgs {
+            input_schema: self.input_schema.or(others.input_schema),
+            output_schema: self.output_schema.or(others.output_schema),
+        }
+    }
+
     /// The schemas of input and output; those that no record may have are refused.
     pub(super) async fn read(&self) -> Result<[Option<Given>; 2], CliError> {
         let [input, output] = self.judge().await?;
@@ -53,6 +61,11 @@ pub(super) struct Given {
 }
 
 impl Given {
+    /// The first of its `examples`, as JSON.
+    pub(super) fn example(&self) -> Option<String> {
+        self.json["examples"].get(0).map(Value::to_string)
+    }
+
     /// Why a value does not meet it, if it does not.
     pub(super) fn fault(&self, json: &[u8]) -> Result<Option<CheckError>, CliError> {
         match self.compiled.check(json) {

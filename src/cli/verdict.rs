@@ -58,6 +58,17 @@ pub(super) fn report(host: &str, status: u16, body: Vec<u8>, json: bool) -> Repo
     with_raw(json, body, verdict)
 }
 
+/// How a call ended and what it cost, for one who watches many.
+pub(super) fn in_a_line(status: u16, body: &[u8]) -> String {
+    let Some(answer) = parse(body) else { return format!("call: HTTP {status}") };
+    let text = |value: &Value| shown(value.as_str().unwrap_or_default());
+    match (answer.ok == Value::Bool(true), answer.outcome.is_string()) {
+        (true, _) => format!("call: ok, {}", cost(&answer)),
+        (false, true) => format!("call: {}, {}", text(&answer.outcome), cost(&answer)),
+        (false, false) => format!("call: {}: {}", text(&answer.error), text(&answer.message)),
+    }
+}
+
 /// An object only: serde would also fill the fields from an array, in their order.
 fn parse(body: &[u8]) -> Option<Answer> {
     if body.trim_ascii_start().starts_with(b"{") { serde_json::from_slice(body).ok() } else { None }
@@ -149,6 +160,19 @@ mod tests {
             "3 ms, 120 µs CPU, 64.0 KiB memory, 2 bytes in, 9 bytes out, code warm, record bafyrec"
         );
         assert_eq!(exit, Exit::Done);
+    }
+
+    #[test]
+    fn a_call_is_told_in_a_line() {
+        let cases = [
+            (200, r#"{"ok":true,"output":1,"durationMs":3}"#, "call: ok, 3 ms"),
+            (200, r#"{"ok":false,"outcome":"trap","error":"x","durationMs":4}"#, "call: trap, 4 ms"),
+            (400, r#"{"error":"InvalidInput","message":"a\u001b"}"#, r"call: InvalidInput: a\u{1b}"),
+            (502, "Bad Gateway", "call: HTTP 502"),
+        ];
+        for (status, body, told) in cases {
+            assert_eq!(in_a_line(status, body.as_bytes()), told);
+        }
     }
 
     #[test]

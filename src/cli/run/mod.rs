@@ -1,4 +1,4 @@
-//! `run`: a function from a file, on this machine, within the limits that a service would set.
+//! `run`: a function from a file or a project, on this machine, within the limits that a service would set.
 
 mod door;
 mod figures;
@@ -24,7 +24,8 @@ use super::invoke;
 use super::limits::LimitArgs;
 use super::local::Local;
 use super::output::{self, Exit, Report, failure};
-use super::schemas::SchemaArgs;
+use super::project::{Manifest, Subject};
+use super::schemas::{Given, SchemaArgs};
 use super::wasm;
 use crate::clock::Clock;
 use crate::identity::Did;
@@ -39,11 +40,13 @@ const MAX_PAYLOAD_BYTES: usize = 1024 * 1024;
 /// What a guest that asks for its call's name is told.
 const REQUEST_ID: &str = "local";
 
-/// Run a function from a file on this machine, under the limits of a service.
+/// Run a function on this machine, under the limits of a service.
 ///
 /// The same sandbox as a service's, with a record's limits: 32 MiB and 100 ms unless given. The output
 /// goes to stdout as JSON; what the run cost beside its limits, its log and warnings go to stderr.
 /// Compiling is not part of the run's time.
+///
+/// Of a project it runs what `build` made, with the mode, limits, reads and schemas of its at-functions.toml; flags count more.
 ///
 /// Nothing is read from the network unless --online is given; without it, host calls for records and
 /// blobs are refused. With it, they are decided and read as by a service: --allow stands for the record's
@@ -53,6 +56,8 @@ const REQUEST_ID: &str = "local";
     "\
 Examples:
   at-functions run echo.wasm --input '{\"a\": 1}'
+  at-functions run                       the project of this directory, with the example of its schema
+  at-functions run my-project --input '{\"text\": \"one two\"}'
   at-functions run sum.wasm --input @numbers.json --max-duration-ms 500
   at-functions run words.wasm --mode wasi-v1 --input - < text.json
   at-functions run words.wasm --input-schema in.json --output-schema out.json --strict-output
@@ -62,11 +67,11 @@ Examples:
     exit_codes!()
 ))]
 pub(super) struct RunArgs {
-    /// The wasm binary
-    file: PathBuf,
-    /// The input: JSON, @FILE, or - for stdin
-    #[arg(long, value_name = "JSON|@FILE|-", default_value = "{}")]
-    input: String,
+    /// The wasm binary, or - for stdin; or a project, as it was built [default: the project of the current directory]
+    file: Option<PathBuf>,
+    /// The input: JSON, @FILE, or - for stdin [default: the first of `examples` in the project's input schema, else {}]
+    #[arg(long, value_name = "JSON|@FILE|-")]
+    input: Option<String>,
     /// How the function talks with its host [default: by what the file imports and exports]
     #[arg(long, value_parser = deploy::mode)]
     mode: Option<Mode>,
@@ -85,7 +90,7 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     schemas: SchemaArgs,
     /// Let the run fail if its output does not meet its schema
-    #[arg(long, requires = "output_schema")]
+    #[arg(long)]
     strict_output: bool,
     /// Print JSON: what a service answers, and {mode, compileMs, limits, denied, warnings}
     #[arg(long)]
@@ -119,18 +124,32 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
         let why = format!("given {} times, a service considers {MAX_SCOPES} entries", args.allow.len());
         return Err(CliError::setting("--allow", why));
     }
-    if args.input == files::STDIN && args.file == Path::new(files::STDIN) {
+    let subject = Subject::at(args.file.as_deref())?;
+    let Asked { file, manifest, allow, schemas } = Asked::of(&args, &subject)?;
+    if args.input.as_deref() == Some(files::STDIN) && file == Path::new(files::STDIN) {
         return Err(CliError::setting("--input", "stdin is the wasm already: give a file"));
     }
-    let input = input(&args.input).await?;
-    let [input_schema, output_schema] = args.schemas.read().await?;
-    let code = files::read(&args.file, wasm::MAX_CODE_BYTES).await?;
+    let given = args.input.as_deref();
+    let given_input = match given {
+        Some(given) => Some(input(given).await?),
+        None => None,
+    };
+    let [input_schema, output_schema] = schemas.read().await?;
+    let input = match given_input {
+        Some(input) => input,
+        None => example(input_schema.as_ref()),
+    };
+    let code = match &subject {
+        Subject::File(file) => files::read(file, wasm::MAX_CODE_BYTES).await?,
+        Subject::Project(project) => project.code().await?,
+    };
     let anatomy = Anatomy::of(&code);
-    let mode = args.mode.unwrap_or_else(|| wasm::likely_mode(&code));
-    let refused =
-        |why: String| CliError::setting(args.file.display().to_string(), format!("as {mode}: {why}"));
+    let given_mode = args.mode.or(manifest.and_then(|manifest| manifest.mode));
+    let mode = given_mode.unwrap_or_else(|| wasm::likely_mode(&code));
+    let strict_output = args.strict_output || manifest.is_some_and(|manifest| manifest.strict_output);
+    let refused = |why: String| CliError::setting(file.display().to_string(), format!("as {mode}: {why}"));
     wasm::check(&code, mode).map_err(|why| match why.is_no_wasm() {
-        true => CliError::setting(args.file.display().to_string(), why),
+        true => CliError::setting(file.display().to_string(), why),
         false => refused(why.to_string()),
     })?;
 
@@ -141,17 +160,15 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
     }
     let local = Local::start()?;
     let cid = blob_cid(&code);
-    let compiled = local
-        .compile(&args.file, mode, code.into())
-        .await?
-        .map_err(|refusal| refused(refusal.to_string()))?;
-    let limits = limits(&args);
+    let compiled =
+        local.compile(&file, mode, code.into()).await?.map_err(|refusal| refused(refusal.to_string()))?;
+    let limits = limits(&args, manifest);
     let online = match args.network.online {
-        true => Some(Online::open(&args.network, args.function.author.clone(), &args.allow)?),
+        true => Some(Online::open(&args.network, args.function.author.clone(), &allow)?),
         false => None,
     };
     let (door, reading): (Arc<dyn Door>, _) = match &online {
-        Some(online) => (Arc::clone(&online.door) as _, Reading::Allowed(args.allow.len())),
+        Some(online) => (Arc::clone(&online.door) as _, Reading::Allowed(allow.len())),
         None => (Arc::new(Offline), Reading::Offline),
     };
     let door = Arc::new(Watched::new(door));
@@ -177,11 +194,11 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
     };
     let mismatch = misfit.and_then(|error| {
         let why = error.to_string();
-        server::misfit(&mut completion, args.strict_output, error).map(|path| Mismatch { path, why })
+        server::misfit(&mut completion, strict_output, error).map(|path| Mismatch { path, why })
     });
     let told = Told {
         mode,
-        is_guessed: args.mode.is_none(),
+        is_guessed: given_mode.is_none(),
         has_names: anatomy.has_names,
         compile: compiled.took,
         limits,
@@ -198,6 +215,55 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
         let text = completion.result.as_ref().map(|output| output::pretty(&String::from_utf8_lossy(output)));
         Report { text: text.unwrap_or_default().into(), notes, exit }
     })
+}
+
+/// What is run, and what is said of it by flags or, where there are none, by the project.
+struct Asked<'a> {
+    file: PathBuf,
+    manifest: Option<&'a Manifest>,
+    allow: Vec<String>,
+    schemas: SchemaArgs,
+}
+
+impl Asked<'_> {
+    fn of<'a>(args: &RunArgs, subject: &'a Subject) -> Result<Asked<'a>, CliError> {
+        let given = SchemaArgs {
+            input_schema: args.schemas.input_schema.clone(),
+            output_schema: args.schemas.output_schema.clone(),
+        };
+        match subject {
+            Subject::File(_) if args.strict_output && given.output_schema.is_none() => {
+                Err(CliError::setting(
+                    "--strict-output",
+                    "there is no schema to be strict about: give --output-schema",
+                ))
+            }
+            Subject::File(file) => {
+                Ok(Asked { file: file.clone(), manifest: None, allow: args.allow.clone(), schemas: given })
+            }
+            Subject::Project(project) => {
+                let allowed = project.manifest.allowed_hosts.as_deref().unwrap_or_default();
+                let allow = if args.allow.is_empty() { allowed } else { &args.allow };
+                Ok(Asked {
+                    file: project.module(),
+                    manifest: Some(&project.manifest),
+                    allow: allow.to_vec(),
+                    schemas: given.or(project.schemas()),
+                })
+            }
+        }
+    }
+}
+
+/// The input of a run for which none is given.
+fn example(schema: Option<&Given>) -> Bytes {
+    match schema.and_then(Given::example) {
+        Some(example) => {
+            output::note(&format!("input: {}  (the example of its schema)", shown(&example)));
+            Bytes::from(example)
+        }
+        None => Bytes::from_static(b"{}"),
+    }
 }
 
 /// What a service answers in place of a run.
@@ -227,10 +293,10 @@ async fn input(given: &str) -> Result<Bytes, CliError> {
 }
 
 /// A record's limits; the operator's ceilings are those of the lexicon.
-fn limits(args: &RunArgs) -> Limits {
+fn limits(args: &RunArgs, manifest: Option<&Manifest>) -> Limits {
     Limits {
-        memory_bytes: u64::from(args.limits.max_memory_mb) << 20,
-        duration: Duration::from_millis(args.limits.max_duration_ms.into()),
+        memory_bytes: u64::from(args.limits.memory_mb(manifest)) << 20,
+        duration: Duration::from_millis(args.limits.duration_ms(manifest).into()),
         output_bytes: MAX_PAYLOAD_BYTES,
         host_calls: MAX_HOST_CALLS,
         host_bytes: MAX_HOST_BYTES,
