@@ -25,6 +25,8 @@ mod links;
 mod logs;
 mod monitoring;
 mod network;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod patience;
 mod policy;
 mod ports;
