@@ -150,6 +150,10 @@ pub struct Settings {
     /// What is logged, as `tracing` filters [default: info]
     #[arg(long, env = "AT_FUNCTIONS_LOG", value_name = "FILTER")]
     pub log: Option<String>,
+    /// OpenTelemetry collector that spans of calls are sent to, as OTLP over HTTP: http://localhost:4318 [default: none]
+    #[cfg(feature = "otlp")]
+    #[arg(long, env = "AT_FUNCTIONS_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<Url>,
 }
 
 /// What happens to calls without a token.
@@ -279,6 +283,9 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What is logged.
     pub log: String,
+    /// The collector that spans of calls are sent to, if there is one.
+    #[cfg(feature = "otlp")]
+    pub otlp_endpoint: Option<Url>,
 }
 
 impl Config {
@@ -390,6 +397,8 @@ impl Config {
             audit_keep: settings.audit_keep.unwrap_or(16),
             log_format: settings.log_format.unwrap_or_default(),
             log: settings.log.unwrap_or_else(|| "info".into()),
+            #[cfg(feature = "otlp")]
+            otlp_endpoint: settings.otlp_endpoint.map(|url| base_url("--otlp-endpoint", url)).transpose()?,
         })
     }
 }
@@ -403,7 +412,13 @@ impl Settings {
     /// These settings where they are given, `below` where they are not.
     pub fn over(self, below: Settings) -> Settings {
         macro_rules! first_given {
-            ($($field:ident)*) => { Settings { $($field: self.$field.or(below.$field)),* } };
+            ($($field:ident)*) => {
+                Settings {
+                    #[cfg(feature = "otlp")]
+                    otlp_endpoint: self.otlp_endpoint.or(below.otlp_endpoint),
+                    $($field: self.$field.or(below.$field)),*
+                }
+            };
         }
         first_given! {
             hostname listen admin_listen data_dir plc_url handle_resolver service_id anonymous

@@ -4,6 +4,8 @@
 //! Never: an input, an output or a token, and never a label that callers choose.
 
 mod handles;
+#[cfg(any(feature = "otlp", test))]
+pub mod otlp;
 mod stages;
 mod zeros;
 
@@ -45,6 +47,9 @@ const NOT_RUN: [&str; 4] = ["deadline", "full", "late", "share"];
 const MEMO_LOOKUPS: &str = "at_functions_memo_lookups_total";
 const NAMED_CALLS: &str = "at_functions_named_calls_total";
 const READY: &str = "at_functions_ready";
+const TRACED_CALLS: &str = "at_functions_traced_calls_total";
+/// What becomes of a call that is told to a collector.
+const TRACED_ENDS: [&str; 3] = ["dropped", "exported", "failed"];
 const UPSTREAM_REQUESTS: &str = "at_functions_upstream_requests_total";
 const UPSTREAM_SECONDS: &str = "at_functions_upstream_seconds";
 
@@ -103,6 +108,7 @@ pub fn start_metrics() -> Result<PrometheusHandle, BuildError> {
         UPSTREAM_SECONDS,
         "Seconds from a request to another host to its end, turns included"
     );
+    describe_counter!(TRACED_CALLS, "Calls whose spans were for a collector, by what became of them");
     describe_counter!(CALLS, "Calls of at.functions.run, by outcome of the run or name of the error");
     describe_histogram!(CALL_SECONDS, "Seconds from a call's head to its answer");
     describe_counter!(HOST_CALLS, "What guests asked their host for, by what it was and what came of it");

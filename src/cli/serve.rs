@@ -59,6 +59,10 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         );
     }
     let metrics = telemetry::start_metrics().context("the metrics recorder")?;
+    #[cfg(feature = "otlp")]
+    if let Some(endpoint) = &config.otlp_endpoint {
+        telemetry::otlp::start(endpoint, Clock::system()).context("the OTLP client")?;
+    }
     let stop = stop_signal()?;
     survive_file_size_limit();
     let public = Listener::bind("--listen", config.listen).await?;
@@ -84,6 +88,8 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
         view.readiness().lacks(Part::Draining, "the service was told to stop");
     };
     server::serve(public, server::router(service), stop).await;
+    #[cfg(feature = "otlp")]
+    telemetry::otlp::drain().await;
     admin.abort();
     tracing::info!("stopped");
     Ok(())

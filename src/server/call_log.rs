@@ -19,6 +19,8 @@ pub(super) fn tell(call: &CallRecord, id: &RequestId, took: Duration) {
         telemetry::count_artifact_lookup(cache);
     }
     call.stages.record();
+    #[cfg(feature = "otlp")]
+    telemetry::otlp::tell(call, id.as_str(), id.parent(), took);
     tracing::info!(
         target: "call",
         parent: None,

@@ -38,6 +38,12 @@ impl RequestId {
         self.trace.as_ref().map(TraceId::as_str)
     }
 
+    /// The sender's span, if it is part of a trace.
+    #[cfg(feature = "otlp")]
+    pub(super) fn parent(&self) -> Option<crate::telemetry::otlp::Parent> {
+        self.trace.as_ref().map(TraceId::parent)
+    }
+
     /// The span of all that is done for the request, so that its log lines can be told.
     pub(super) fn span(&self) -> Span {
         tracing::info_span!(target: "call", "call", request = self.as_str(), trace_id = self.trace())

@@ -5,9 +5,15 @@
 
 use http::HeaderMap;
 
-/// The 32 hexadecimal digits that name a trace.
+/// The trace that a request is part of, as the first four parts of a well-formed header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TraceId(String);
+
+/// Where the parts are that have a use here, which versions may not move.
+const TRACE: std::ops::Range<usize> = 3..35;
+#[cfg(any(feature = "otlp", test))]
+const PARENT: std::ops::Range<usize> = 36..52;
+const FLAGS: std::ops::Range<usize> = 53..55;
 
 impl TraceId {
     /// That of a request with these headers. What is not well formed is as good as absent, as the source
@@ -20,8 +26,20 @@ impl TraceId {
         }
     }
 
+    /// The 32 hexadecimal digits that name the trace.
     pub(super) fn as_str(&self) -> &str {
-        &self.0
+        &self.0[TRACE]
+    }
+
+    /// The sender's span.
+    #[cfg(any(feature = "otlp", test))]
+    pub(super) fn parent(&self) -> crate::telemetry::otlp::Parent {
+        let bits = |part| u128::from_str_radix(&self.0[part], 16).unwrap_or_default();
+        crate::telemetry::otlp::Parent {
+            trace: bits(TRACE).to_be_bytes(),
+            span: (bits(PARENT) as u64).to_be_bytes(),
+            sampled: bits(FLAGS) & 1 == 1,
+        }
     }
 
     /// Reads `VERSION-TRACE-PARENT-FLAGS`. Later versions may add parts.
@@ -39,7 +57,7 @@ impl TraceId {
             && is_hex(parent, 16)
             && is_named(parent)
             && is_hex(flags, 2);
-        sound.then(|| TraceId(trace.to_owned()))
+        sound.then(|| TraceId(text[..FLAGS.end].to_owned()))
     }
 }
 
@@ -84,8 +102,18 @@ mod tests {
         let value: http::HeaderValue = format!("00-{TRACE}-00f067aa0ba902b7-01").parse().unwrap();
         let mut headers = HeaderMap::new();
         headers.append("traceparent", value.clone());
-        assert_eq!(TraceId::of(&headers), Some(TraceId(TRACE.into())));
+        assert_eq!(TraceId::of(&headers).unwrap().as_str(), TRACE);
         headers.append("traceparent", value);
         assert_eq!(TraceId::of(&headers), None);
+    }
+    #[test]
+    fn the_senders_span_and_whether_it_is_recorded_are_read() {
+        for (flags, sampled) in [("01", true), ("00", false), ("03", true), ("fe", false)] {
+            let id = TraceId::parse(&format!("cc-{TRACE}-00f067aa0ba902b7-{flags}-more")).unwrap();
+            let parent = id.parent();
+            assert_eq!(parent.trace[..4], [0x4b, 0xf9, 0x2f, 0x35]);
+            assert_eq!(parent.span, [0, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7]);
+            assert_eq!(parent.sampled, sampled, "{flags}");
+        }
     }
 }

@@ -26,6 +26,8 @@ mod logs;
 mod memo;
 mod monitoring;
 mod network;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod patience;
 mod policy;
 mod ports;
