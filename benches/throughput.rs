@@ -171,6 +171,7 @@ async fn compare() -> anyhow::Result<()> {
     let bare = network::bare_handler().await?;
     let mut sides =
         [Side::start("process", Isolation::Process).await?, Side::start("thread", Isolation::Thread).await?];
+    let mut again = Again::start().await?;
     let body = sides[0].echoes[0].bodies[0].clone();
     let mut floor = Line::new("bare axum handler", Key::K256, vec![body], ROUND);
     let mut terms = Terms::default();
@@ -182,9 +183,29 @@ async fn compare() -> anyhow::Result<()> {
         for side in &mut sides {
             side.take_turns().await?;
         }
+        let tokens = again.stage.tokens(again.line.tokens_wanted());
+        again.line.take_turn(again.stage.service, Some(tokens)).await?;
     }
-    tell(&mut report, &sides, &floor, &terms);
+    tell(&mut report, &sides, &floor, &terms, &again.line);
     report.end()
+}
+
+/// A service of the default isolation that answers the same call without a run.
+struct Again {
+    stage: Stage,
+    line: Line,
+}
+
+impl Again {
+    async fn start() -> anyhow::Result<Again> {
+        let options = Options { memo_mb: 64, ..Options::new(Isolation::Process) };
+        let mut stage = Stage::start_with(options).await?;
+        let body = stage.publish("echo", Mode::PureV1, modules::echo())?;
+        // Each caller has made the call before.
+        stage.one_after_the_other(&vec![body.clone(); 100]).await?;
+        let line = Line::new("process, ES256K, the same call again (memo)", Key::K256, vec![body], ROUND);
+        Ok(Again { stage, line })
+    }
 }
 
 /// One token again and again, for those who do not look at it.
@@ -192,7 +213,7 @@ fn again_and_again(tokens: &[String], count: usize) -> Arc<Vec<String>> {
     Arc::new(tokens.iter().cycle().take(count).cloned().collect())
 }
 
-fn tell(report: &mut Report, sides: &[Side; 2], floor: &Line, terms: &Terms) {
+fn tell(report: &mut Report, sides: &[Side; 2], floor: &Line, terms: &Terms, again: &Line) {
     let head = ["what a call cannot do without", "processor time"];
     let mut rows = Vec::new();
     for (name, micros) in terms.told() {
@@ -213,6 +234,8 @@ fn tell(report: &mut Report, sides: &[Side; 2], floor: &Line, terms: &Terms) {
             rows.push([line.cells(), vec![format!("{limit:.0}"), format!("{ratio:.2}")]].concat());
         }
     }
+    report.figure(format!("{} calls/s", again.name), again.rate());
+    rows.push([again.cells(), vec![String::new(), String::new()]].concat());
     let head =
         ["warm verified echo", "calls/s", "p50", "p99", "processor time a call", "limit", "of its limit"];
     report.table("Warm verified echo beside its limit", &head, &rows);

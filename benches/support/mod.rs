@@ -2,7 +2,7 @@
 //! generator, what processes cost, and reports.
 //!
 //! The service is the program itself, in a process of its own with its default settings, except that its limits
-//! of rate are out of reach and nothing is answered from the memo: what is measured are runs.
+//! of rate are out of reach and, where nothing else is said, nothing is answered from the memo: what is measured are runs.
 
 #![allow(dead_code, unused_imports, reason = "each bench uses a part of it")]
 

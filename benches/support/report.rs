@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::processes::cores;
 
@@ -12,7 +12,8 @@ pub(crate) struct Report {
     bench: &'static str,
     file: Option<PathBuf>,
     tables: Vec<Value>,
-    figures: Map<String, Value>,
+    /// In the order in which they were found, which a JSON object would not keep.
+    figures: Vec<(String, Value)>,
 }
 
 impl Report {
@@ -31,7 +32,7 @@ impl Report {
             }
         }
         println!("{bench}: {}", machine_line());
-        Ok(Report { bench, file, tables: Vec::new(), figures: Map::new() })
+        Ok(Report { bench, file, tables: Vec::new(), figures: Vec::new() })
     }
 
     /// Prints a table. Its cells go into the JSON as they are printed, for the tables of the document.
@@ -59,7 +60,7 @@ impl Report {
 
     /// Keeps a figure for the plots.
     pub(crate) fn figure(&mut self, name: impl Into<String>, value: impl Into<Value>) {
-        self.figures.insert(name.into(), value.into());
+        self.figures.push((name.into(), value.into()));
     }
 
     /// Writes the file, where one was asked for.

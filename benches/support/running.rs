@@ -16,13 +16,13 @@ const START: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) isolation: Isolation,
-    /// Further arguments.
-    pub(crate) more: Vec<String>,
+    /// MiB of outputs that are kept so that the same call need not run again.
+    pub(crate) memo_mb: u32,
 }
 
 impl Options {
     pub(crate) fn new(isolation: Isolation) -> Options {
-        Options { isolation, more: Vec::new() }
+        Options { isolation, memo_mb: 0 }
     }
 }
 
@@ -50,10 +50,9 @@ impl Running {
             .args([format!("--hostname=localhost:{}", address.port()), format!("--listen={address}")])
             .args([format!("--admin-listen={admin}"), format!("--data-dir={}", data.display())])
             .args([format!("--plc-url={directory}"), format!("--isolation={isolation}")])
-            .args(["--allow-private-network", "--memo-cache=0"])
+            .args(["--allow-private-network".to_owned(), format!("--memo-cache={}", options.memo_mb)])
             // Counted, and out of reach.
             .args(["caller", "host", "author", "function"].map(|of| format!("--{of}-limit={UNREACHED}")))
-            .args(&options.more)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());

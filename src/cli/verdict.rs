@@ -129,13 +129,21 @@ fn not_json(host: &str, status: u16) -> Report {
 fn cost(answer: &Answer) -> String {
     let usage = |name: &str| answer.usage[name].as_u64();
     let mut parts: Vec<String> = Vec::new();
-    parts.extend(answer.duration_ms.as_u64().map(|ms| format!("{ms} ms")));
-    parts.extend(usage("cpuMicros").map(|micros| format!("{micros} µs CPU")));
-    parts.extend(usage("peakMemoryBytes").map(|bytes| format!("{} memory", output::size(bytes))));
+    // Figures of a run that there was not would be read as those of one that took nothing.
+    let is_memo = answer.usage["cache"] == "memo";
+    if is_memo {
+        parts.push("answered as the same call before, without a run".into());
+    } else {
+        parts.extend(answer.duration_ms.as_u64().map(|ms| format!("{ms} ms")));
+        parts.extend(usage("cpuMicros").map(|micros| format!("{micros} µs CPU")));
+        parts.extend(usage("peakMemoryBytes").map(|bytes| format!("{} memory", output::size(bytes))));
+    }
     parts.extend(usage("hostCalls").filter(|calls| *calls > 0).map(|calls| format!("{calls} host calls")));
     parts.extend(usage("inputBytes").map(|bytes| format!("{} in", output::size(bytes))));
     parts.extend(usage("outputBytes").map(|bytes| format!("{} out", output::size(bytes))));
-    parts.extend(answer.usage["cache"].as_str().map(|cache| format!("code {}", shown(cache))));
+    parts.extend(
+        answer.usage["cache"].as_str().filter(|_| !is_memo).map(|cache| format!("code {}", shown(cache))),
+    );
     parts.extend(answer.function_cid.as_str().map(|cid| format!("record {}", shown(cid))));
     parts.join(", ")
 }
@@ -173,6 +181,18 @@ mod tests {
         for (status, body, told) in cases {
             assert_eq!(in_a_line(status, body.as_bytes()), told);
         }
+    }
+
+    #[test]
+    fn an_answer_without_a_run_is_not_told_as_one_that_took_nothing() {
+        let body = r#"{"ok":true,"output":1,"durationMs":0,"functionCid":"bafyrec",
+            "usage":{"cpuMicros":0,"peakMemoryBytes":0,"hostCalls":0,"inputBytes":2,"outputBytes":9,"cache":"memo"}}"#;
+        let (_, notes, exit) = judged(200, body);
+        assert_eq!(
+            notes,
+            "answered as the same call before, without a run, 2 bytes in, 9 bytes out, record bafyrec"
+        );
+        assert_eq!(exit, Exit::Done);
     }
 
     #[test]

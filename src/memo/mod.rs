@@ -7,15 +7,18 @@
 //!
 //! Only functions of `pure-v1` are deterministic by construction: they import nothing, see no clock and no
 //! randomness, and their NaNs are canonical. What is kept is found by the hash of all that could make a difference
-//! (`key`), lives in this process's memory alone, and weighs no more than the operator gave it.
+//! (`key`), lives in this process's memory alone, weighs no more than the operator gave it, and is forgotten after
+//! ten minutes: a worker that somebody took over can forge the runs that it holds, and nothing of it should last.
 
 mod key;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use moka::sync::Cache;
 
+use crate::clock::Clock;
 use crate::lexicon::Mode;
 use crate::policy::Caller;
 use crate::registry::Function;
@@ -27,6 +30,9 @@ pub use key::Key;
 const MAX_INPUT_BYTES: usize = 64 * 1024;
 /// Longer outputs would each push out many.
 const MAX_OUTPUT_BYTES: usize = 256 * 1024;
+/// How long an output is given again. As long as a function stays under suspicion after its worker died, so that
+/// none from before that comes back.
+pub const KEPT_FOR: Duration = Duration::from_secs(600);
 /// What an entry takes beside its output: the key, the cache's own nodes and counters.
 const ENTRY_BYTES: usize = 256;
 
@@ -44,9 +50,16 @@ pub struct MemoConfig {
 /// Keeps outputs. Cheap to clone.
 #[derive(Clone)]
 pub struct Memo {
-    kept: Option<Cache<Key, Arc<Kept>>>,
+    kept: Option<Cache<Key, Arc<Entry>>>,
     across_callers: bool,
     engine: u64,
+    clock: Clock,
+}
+
+/// What was kept, and when, counted from the Unix epoch.
+struct Entry {
+    kept: Arc<Kept>,
+    since: Duration,
 }
 
 /// What a run answered.
@@ -62,14 +75,14 @@ pub struct Kept {
 
 impl Memo {
     /// Keeps nothing yet.
-    pub fn new(config: MemoConfig) -> Memo {
+    pub fn new(config: MemoConfig, clock: Clock) -> Memo {
         let kept = (config.bytes > 0).then(|| {
             Cache::builder()
                 .max_capacity(config.bytes)
-                .weigher(|_, kept: &Arc<Kept>| u32::try_from(kept.weight()).unwrap_or(u32::MAX))
+                .weigher(|_, entry: &Arc<Entry>| u32::try_from(entry.kept.weight()).unwrap_or(u32::MAX))
                 .build()
         });
-        Memo { kept, across_callers: config.across_callers, engine: config.engine }
+        Memo { kept, across_callers: config.across_callers, engine: config.engine, clock }
     }
 
     /// The key of a call; none if its output is not to be kept or looked for.
@@ -91,7 +104,9 @@ impl Memo {
 
     /// What the call of this key answered.
     pub fn find(&self, key: &Key) -> Option<Arc<Kept>> {
-        self.kept.as_ref()?.get(key)
+        let entry = self.kept.as_ref()?.get(key)?;
+        let age = self.clock.since_epoch().checked_sub(entry.since)?;
+        (age < KEPT_FOR).then(|| Arc::clone(&entry.kept))
     }
 
     /// Keeps what the call of this key answered, unless it is too long.
@@ -99,7 +114,8 @@ impl Memo {
         if let Some(cache) = self.kept.as_ref().filter(|_| kept.output.len() <= MAX_OUTPUT_BYTES) {
             // Of its own, lest a short output keep the whole message alive that it came in.
             let output = Bytes::copy_from_slice(&kept.output);
-            cache.insert(key, Arc::new(Kept { output, ..kept }));
+            let kept = Arc::new(Kept { output, ..kept });
+            cache.insert(key, Arc::new(Entry { kept, since: self.clock.since_epoch() }));
         }
     }
 

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use crate::auth::CallerDid;
 use crate::identity::Did;
 use crate::lexicon::FunctionMetadata;
@@ -9,7 +7,7 @@ use super::*;
 const MIB: u64 = 1024 * 1024;
 
 fn memo(bytes: u64, across_callers: bool) -> Memo {
-    Memo::new(MemoConfig { bytes, across_callers, engine: 1 })
+    Memo::new(MemoConfig { bytes, across_callers, engine: 1 }, Clock::manual(1_790_000_000))
 }
 
 fn did(name: &str) -> Did {
@@ -63,7 +61,7 @@ fn what_was_kept_is_found_by_the_same_call_and_by_no_other() {
         key(&caller("a"), &echo, &Limits { memory_bytes: MIB, ..LIMITS }, b"1"),
         key(&caller("a"), &echo, &Limits { duration: Duration::from_millis(99), ..LIMITS }, b"1"),
         key(&caller("a"), &echo, &Limits { output_bytes: 1, ..LIMITS }, b"1"),
-        Memo::new(MemoConfig { bytes: MIB, across_callers: false, engine: 2 })
+        Memo::new(MemoConfig { bytes: MIB, across_callers: false, engine: 2 }, Clock::system())
             .key(&caller("a"), &echo, &LIMITS, b"1")
             .unwrap(),
     ];
@@ -114,4 +112,20 @@ fn what_is_kept_stays_within_its_bytes() {
     let stats = memo.stats();
     assert!(stats.outputs > 50 && stats.bytes > MIB / 2 && stats.bytes <= MIB, "{stats:?}");
     assert_eq!(stats.bytes, stats.outputs * (10_000 + ENTRY_BYTES as u64));
+}
+
+#[test]
+fn what_was_kept_is_forgotten_after_its_time() {
+    let clock = Clock::manual(1_790_000_000);
+    let memo = Memo::new(MemoConfig { bytes: MIB, across_callers: false, engine: 1 }, clock.clone());
+    let key = memo.key(&caller("a"), &function("x", Mode::PureV1, true), &LIMITS, b"1").unwrap();
+    memo.keep(key.clone(), kept(b"one"));
+    clock.advance(KEPT_FOR - Duration::from_secs(1));
+    assert_eq!(memo.find(&key).as_deref(), Some(&kept(b"one")));
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(memo.find(&key), None);
+    // The next run is kept in its place.
+    memo.keep(key.clone(), kept(b"two"));
+    assert_eq!(memo.find(&key).as_deref(), Some(&kept(b"two")));
+    assert_eq!(memo.stats().outputs, 1);
 }

@@ -88,11 +88,11 @@ impl Service {
             Arc::new(ResolvedIssuers(Arc::clone(&resolver))),
             clock.clone(),
         );
-        let memo = Memo::new(MemoConfig {
+        let kept_outputs = MemoConfig {
             bytes: config.memo_cache_bytes,
             across_callers: config.memo_across_callers,
             engine: sandbox.fingerprint(),
-        });
+        };
         let workers = Workers::start(
             WorkersConfig { memory_budget_bytes: config.memory_budget_bytes, ..WorkersConfig::default() },
             sandbox,
@@ -118,7 +118,7 @@ impl Service {
             hosting_of_authors: Hosting::new(to_repos.clone(), clock.clone()),
             idempotency: kept_answers(config, clock.clone())?,
             max_payload_bytes: config.max_payload_bytes,
-            memo,
+            memo: Memo::new(kept_outputs, clock.clone()),
             policies,
             registry: Registry::new(
                 resolver,
