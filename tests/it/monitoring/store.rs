@@ -41,7 +41,7 @@ async fn what_cannot_be_written_is_told_with_its_reason_until_it_can() {
     // Its revision is proved, and kept in memory.
     assert_eq!(echo(&world, "second").await.output()["echo"], "second");
     let revisions = ("store".to_owned(), "the file of revisions".to_owned());
-    assert_eq!(in_the_way(&process).await, [revisions.clone()]);
+    assert_eq!(in_the_way(&process).await, std::slice::from_ref(&revisions));
     assert_eq!(process.metric("at_functions_revisions_can_be_kept").await, 0);
     let function = format!("at://{}/at.functions.metadata/second", world.author.did());
     let named = json!({ "function": function, "input": 1, "idempotencyKey": "k" }).to_string();

@@ -155,3 +155,28 @@ async fn a_pds_that_confirms_its_authors_is_asked_about_each_once() {
     let nobody = format!("at://did:plc:{}/at.functions.metadata/echo", "z".repeat(24));
     assert_eq!(governed.decided(None, &nobody).await, "FunctionNotFound");
 }
+
+#[tokio::test]
+async fn whoever_names_many_authors_uses_up_nothing_of_what_callers_may_have_asked() {
+    let governed = Governed::start("").await;
+    let world = &governed.world;
+    let origin = world.author.origin();
+    let (author, callers) = (world.author.did().to_string(), [1, 2].map(|seed| world.caller(seed)));
+    let accounts: Vec<String> = callers.iter().map(|caller| caller.did.to_string()).chain([author]).collect();
+    host_accounts(world, move |did| accounts.iter().any(|known| known == did).then_some(true));
+    let entry = origin.replace("http://", "pds:");
+    governed.rule(&format!("callers.allow = [\"{entry}\"]\nauthors.allow = [\"{entry}\"]")).await;
+    let [first, second] = &callers;
+    let echo = world.publish("echo", ECHO).uri.to_string();
+    assert_eq!(governed.decided(Some(first), &echo).await, "ok");
+    // More than a host is asked about in a row; it knows none of them.
+    for number in 0..60_u8 {
+        let letters = [b'd' + number / 20, b'g' + number % 20].map(char::from).iter().collect::<String>();
+        let named = world.caller_at(&letters.repeat(12), 9, origin);
+        let function = format!("at://{}/at.functions.metadata/f", named.did);
+        assert_eq!(governed.decided(Some(first), &function).await, "FunctionBlocked");
+    }
+    assert_eq!(governed.decided(Some(second), &echo).await, "ok");
+    // An author whom the host confirmed is familiar to it.
+    assert_eq!(governed.decided(Some(first), &echo).await, "ok");
+}
