@@ -29,6 +29,7 @@ mod request_id;
 mod routes;
 mod schemas;
 mod service;
+mod stages;
 mod trace_parent;
 
 pub use admin::Admin;
@@ -41,3 +42,5 @@ pub use readiness::{Part, Readiness, Reason};
 pub use routes::router;
 pub(crate) use schemas::{INVALID_INPUT, invalid_input_message, misfit};
 pub use service::{Service, StartError};
+#[doc(hidden)]
+pub use stages::Stages;

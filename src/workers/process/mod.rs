@@ -28,6 +28,7 @@ mod canary;
 mod compiler;
 mod compiles;
 mod connection;
+mod frames;
 mod judged;
 mod link;
 mod memfile;
@@ -61,6 +62,8 @@ use crate::sandbox::{
 };
 
 pub use self::compiles::CompileLimits;
+#[doc(hidden)]
+pub use self::frames::Frames;
 #[doc(hidden)]
 pub use self::judged::{Word, judge_worker};
 pub use self::probe::{Attempt, Probe};

@@ -44,17 +44,21 @@ async fn a_function_under_suspicion_is_run_and_not_recalled() {
     assert_eq!(source(&world.run_as(&caller, &function, json!(1)).await), "cold");
     assert_eq!(source(&world.run_as(&caller, &function, json!(1)).await), "memo");
 
-    let instances = async || {
+    let is_told = async |figure: &str| {
         let text = world.client.get(format!("{}/metrics", service.admin_url())).send().await.unwrap();
         let text = text.text().await.unwrap();
-        text.lines().any(|line| line == "at_functions_instances 1")
+        text.lines().any(|line| line == figure)
     };
     let kill = async {
-        soon(instances).await;
-        for worker in children(service.pid(), "worker") {
+        soon(async || is_told("at_functions_instances 1").await).await;
+        let workers = children(service.pid(), "worker");
+        for &worker in &workers {
             let worker = rustix::process::Pid::from_raw(worker.try_into().unwrap()).unwrap();
             rustix::process::kill_process(worker, rustix::process::Signal::KILL).unwrap();
         }
+        // Nobody is seated in one that is gone.
+        let deaths = format!("at_functions_worker_deaths_total {}", workers.len());
+        soon(async || is_told(&deaths).await).await;
     };
     let (lost, ()) = tokio::join!(world.run_as(&caller, &function, json!("0123456789")), kill);
     assert_eq!(lost.error(), (503, "NotEnoughResources"), "{lost:?}");
