@@ -61,7 +61,8 @@ fn a_project_that_is_not_built_or_older_than_its_sources_is_told() {
     run_in(&project.path(), &["build"]).done();
     let fresh = run_in(&project.path(), &["run"]).done();
     assert!(!fresh.stderr.contains("newer"), "{}", fresh.stderr);
-    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+    let built = fs::metadata(project.path().join("dist/words.wasm")).unwrap().modified().unwrap();
+    let later = built + std::time::Duration::from_secs(1);
     fs::File::open(project.path().join("code")).unwrap().set_modified(later).unwrap();
     let stale = run_in(&project.path(), &["run"]).done();
     let note = "note: code is newer than the module: `at-functions build` builds it again\n";
