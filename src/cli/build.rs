@@ -41,6 +41,8 @@ pub(super) async fn build(args: BuildCommandArgs) -> Result<Report, CliError> {
     let project = Project::at(args.project.as_deref())?;
     let built = project.build(args.build).await?;
     let findings = check::look(Asked::of_project(&project, built.code.clone())).await?;
+    let warning = paths(&built.code).map(|warning| format!("\nwarning: {warning}")).unwrap_or_default();
+    let verdict = format!("{}{warning}", findings.verdict());
     let value = json!({
         "file": project.module(),
         "compiledBytes": built.compiled_bytes,
@@ -48,11 +50,23 @@ pub(super) async fn build(args: BuildCommandArgs) -> Result<Report, CliError> {
         "steps": built.steps.0.iter().map(|(what, bytes)| json!({"what": what, "bytes": bytes})).collect::<Vec<_>>(),
         "millis": built.took.as_millis() as u64,
         "fits": findings.are_taken(),
-        "verdict": findings.verdict(),
+        "verdict": verdict,
     });
-    let report =
-        Report::json_or(args.json, &value, || format!("{}\n{}", told(&project, &built), findings.verdict()));
+    let report = Report::json_or(args.json, &value, || format!("{}\n{}", told(&project, &built), verdict));
     Ok(Report { exit: if findings.are_taken() { Exit::Done } else { Exit::Refused }, ..report })
+}
+
+/// Where a module tells where it was built, which everybody can read once it is deployed.
+fn paths(code: &[u8]) -> Option<String> {
+    let home = std::env::var("HOME").ok().filter(|home| home.len() > 1)?;
+    let start = format!("{}/", home.trim_end_matches('/'));
+    let is_told = code.windows(start.len()).any(|window| window == start.as_bytes());
+    is_told.then(|| {
+        format!(
+            "it holds paths below {}, which tell who built it: in Rust, RUSTFLAGS=\"--remap-path-prefix=$HOME=~\" leaves them out",
+            printable(&home)
+        )
+    })
 }
 
 /// Sizes, from what the compiler wrote to what is deployed.

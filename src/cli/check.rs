@@ -1,21 +1,22 @@
 //! `check`: what a wasm file is, which modes it fits, and what services would refuse it for. `build` says it too.
 
+mod asked;
+
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
 
+pub(super) use self::asked::Asked;
 use super::anatomy::{Anatomy, Items};
 use super::deploy;
 use super::error::{CliError, shown};
-use super::files;
 use super::local::Local;
 use super::output::{self, Exit, Report};
 use super::output_schema;
-use super::project::{Project, Subject};
 use super::schemas::{Given, SchemaArgs};
 use super::wasm::{self, InvalidWasm};
-use crate::lexicon::{FunctionMetadata, Mode};
+use crate::lexicon::Mode;
 use crate::policy::judged;
 use crate::repo::blob_cid;
 use crate::sandbox::Admitted;
@@ -60,44 +61,6 @@ pub(super) struct CheckArgs {
     json: bool,
 }
 
-/// A function, and what is to be judged beside its code.
-pub(super) struct Asked {
-    pub(super) file: PathBuf,
-    pub(super) code: Vec<u8>,
-    pub(super) mode: Option<Mode>,
-    pub(super) allow: Vec<String>,
-    pub(super) schemas: SchemaArgs,
-    pub(super) words: Words,
-}
-
-/// What the author calls what they gave: flags, or keys of the manifest; and the memory that it may use.
-pub(super) struct Words {
-    allow: &'static str,
-    output_schema: &'static str,
-    memory: &'static str,
-    memory_mb: u16,
-}
-
-impl Asked {
-    /// A project's code, with what its manifest says.
-    pub(super) fn of_project(project: &Project, code: Vec<u8>) -> Asked {
-        let manifest = &project.manifest;
-        Asked {
-            file: project.module(),
-            code,
-            mode: manifest.mode,
-            allow: manifest.allowed_hosts.clone().unwrap_or_default(),
-            schemas: project.schemas(),
-            words: Words {
-                allow: "allowed-hosts",
-                output_schema: "output-schema",
-                memory: "raise max-memory-mb to",
-                memory_mb: manifest.max_memory_mb,
-            },
-        }
-    }
-}
-
 /// What was found.
 pub(super) struct Findings {
     size: u64,
@@ -123,38 +86,10 @@ struct Compiled {
 /// Runs the command.
 pub(super) async fn check(args: CheckArgs) -> Result<Report, CliError> {
     let as_json = args.json;
-    let findings = look(asked(args).await?).await?;
+    let findings = look(Asked::by(args).await?).await?;
     let exit = if findings.are_taken() { Exit::Done } else { Exit::Refused };
     let report = Report::json_or(as_json, &findings.json(), || findings.text());
     Ok(Report { exit, ..report })
-}
-
-/// What is asked, of a file or a project; a flag counts more than the manifest.
-async fn asked(args: CheckArgs) -> Result<Asked, CliError> {
-    match Subject::at(args.file.as_deref())? {
-        Subject::File(file) => Ok(Asked {
-            code: files::read(&file, wasm::MAX_CODE_BYTES).await?,
-            file,
-            mode: args.mode,
-            allow: args.allow,
-            schemas: args.schemas,
-            words: Words {
-                allow: "--allow",
-                output_schema: "--output-schema",
-                memory: "deploy and run it with --max-memory-mb",
-                memory_mb: FunctionMetadata::DEFAULT_MEMORY_MB,
-            },
-        }),
-        Subject::Project(project) => {
-            let said = Asked::of_project(&project, project.code().await?);
-            Ok(Asked {
-                mode: args.mode.or(said.mode),
-                allow: if args.allow.is_empty() { said.allow } else { args.allow },
-                schemas: args.schemas.or(said.schemas),
-                ..said
-            })
-        }
-    }
 }
 
 /// Judges a function.

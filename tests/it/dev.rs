@@ -1,7 +1,8 @@
 //! `at-functions dev`, as its user starts it.
 
-use std::io::{BufRead, BufReader, Read as _};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -12,13 +13,15 @@ use crate::world::{ECHO, answer};
 const BINARY: &str = env!("CARGO_BIN_EXE_at-functions");
 
 /// A running `dev`, ended with its value.
-struct Dev {
+pub struct Dev {
     child: Child,
+    /// The lines of its stderr, which is always read: it tells of every call, and would wait for a reader.
+    told: mpsc::Receiver<String>,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
 }
 
 impl Dev {
-    fn start(arguments: &[&str]) -> Dev {
+    pub fn start(arguments: &[&str]) -> Dev {
         let mut child = Command::new(BINARY)
             .arg("dev")
             .args([
@@ -35,16 +38,29 @@ impl Dev {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Dev { child, lines }
+        let (tell, told) = mpsc::channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stderr.lines() {
+                // A test may have seen enough.
+                let _ = tell.send(line.unwrap());
+            }
+        });
+        Dev { child, told, lines }
     }
 
     /// The first printed line that holds `part`.
-    fn line_with(&mut self, part: &str) -> String {
+    pub fn line_with(&mut self, part: &str) -> String {
         self.lines.by_ref().map(Result::unwrap).find(|line| line.contains(part)).expect("dev ended early")
     }
 
+    /// The next line on stderr that starts so.
+    pub fn told(&self, start: &str) -> String {
+        self.told.iter().find(|line| line.starts_with(start)).expect("dev ended early")
+    }
+
     /// The URL and body of the printed curl line.
-    fn curl(&mut self) -> (String, Value) {
+    pub fn curl(&mut self) -> (String, Value) {
         let line = self.line_with("curl");
         let url = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
         let body = line.split(" -d '").nth(1).unwrap().strip_suffix('\'').unwrap();
@@ -68,7 +84,7 @@ async fn is_soon_so(is_so: impl AsyncFnMut() -> bool) {
 }
 
 #[allow(clippy::disallowed_methods)] // The test's own client.
-fn client() -> reqwest::Client {
+pub fn client() -> reqwest::Client {
     reqwest::Client::new()
 }
 
@@ -107,8 +123,7 @@ fn a_module_that_services_refuse_is_not_published() {
     std::fs::write(dir.path().join("text.wasm"), "(module)").unwrap();
     let mut dev = Dev::start(&[dir.path().to_str().unwrap()]);
     dev.line_with("Nothing is published yet");
-    let mut told = BufReader::new(dev.child.stderr.take().unwrap()).lines();
-    let mut refused = || told.find_map(|line| line.ok().filter(|line| line.contains("not published")));
+    let refused = || dev.told.iter().find(|line| line.contains("not published"));
     assert_eq!(
         refused().as_deref(),
         Some("not published: bad: the module does not export `memory`, which must be a memory")
@@ -165,12 +180,13 @@ async fn what_the_author_should_see_of_a_call_is_told() {
     let published = dev.line_with("published ");
     assert!(published.contains("/at.functions.metadata/odd  (pure-v1, "), "{published}");
     let (url, body) = dev.curl();
-    let mut told = BufReader::new(dev.child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let mut next = |start: &str| told.find(|line| line.starts_with(start)).unwrap();
     let request = || client().post(&url).body(body.to_string());
     // It reaches the caller as it is.
     assert_eq!(answer(request()).await.output(), &serde_json::json!({ "a": 0.5 }));
-    assert_eq!(next("warning: "), "warning: /a: 0.5 is a fraction; write a text or a scaled whole number");
+    assert_eq!(
+        dev.told("warning: "),
+        "warning: /a: 0.5 is a fraction; write a text or a scaled whole number"
+    );
 
     std::fs::write(
         dir.path().join("odd.wasm"),
@@ -179,7 +195,7 @@ async fn what_the_author_should_see_of_a_call_is_told() {
     .unwrap();
     dev.line_with("published ");
     is_soon_so(async || answer(request()).await.body["ok"] == false).await;
-    assert!(next("failed: ").starts_with("failed: trap: "));
+    assert!(dev.told("failed: ").starts_with("failed: trap: "));
 }
 
 #[tokio::test]
@@ -215,8 +231,7 @@ fn an_interrupt_ends_it_cleanly() {
         ended.is_some()
     });
     assert!(ended.unwrap().success(), "{ended:?}");
-    let mut told = String::new();
-    dev.child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    let told: String = dev.told.iter().collect();
     // A pipe is no terminal: no escape codes.
     assert!(told.contains("stopping") && !told.contains('\x1b'), "{told:?}");
 }

@@ -58,6 +58,13 @@ fn every_module_is_built_from_its_sources_as_they_are() {
         for source in files(module.parent().unwrap()).into_iter().filter(is_source) {
             assert!(recorded.contains(&source), "{} is new: run examples/build", source.display());
         }
+        // What a template is compiled to is not beside it.
+        if module.parent().unwrap().ends_with("tests/guests/templates") {
+            let template = root.join("templates").join(module.file_stem().unwrap());
+            for source in files(&template) {
+                assert!(recorded.contains(&source), "{} is new: run examples/build", source.display());
+            }
+        }
     }
 }
 

@@ -32,6 +32,7 @@ mod patience;
 mod policy;
 mod ports;
 mod probe;
+mod projects;
 mod rates;
 mod reads;
 mod registry;

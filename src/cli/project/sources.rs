@@ -22,6 +22,10 @@ impl Sources {
     pub(in crate::cli) fn of(project: &Project) -> Sources {
         let (mut sources, manifest) = (Sources::default(), &project.manifest);
         let built = project.root.join(&manifest.build.module);
+        if manifest.build.command.is_none() {
+            // Whoever writes it does so unasked.
+            sources.add(&built, Path::new(""));
+        }
         match &manifest.build.watch {
             Some(watched) => watched.iter().for_each(|path| sources.add(&project.root.join(path), &built)),
             None => sources.add_folder(project.folder(), &built),
@@ -94,9 +98,17 @@ mod tests {
             fs::write(dir.path().join(file), "x").unwrap();
         }
         std::os::unix::fs::symlink(dir.path(), dir.path().join("round")).unwrap();
-        let all = Sources::of(&project(dir.path(), ""));
+        let command = "command = \"make\"\n";
+        let all = Sources::of(&project(dir.path(), command));
         assert_eq!(names(&all, dir.path()), ["at-functions.toml", "b.wasm", "in.json", "src/deep/f"]);
-        let named = Sources::of(&project(dir.path(), "watch = [\"src/deep\", \"absent\"]"));
+        // Unless nothing is said to write it.
+        let all = Sources::of(&project(dir.path(), ""));
+        assert_eq!(
+            names(&all, dir.path()),
+            ["a.wasm", "at-functions.toml", "b.wasm", "in.json", "src/deep/f"]
+        );
+        let named = format!("{command}watch = [\"src/deep\", \"absent\"]");
+        let named = Sources::of(&project(dir.path(), &named));
         assert_eq!(names(&named, dir.path()), ["at-functions.toml", "in.json", "src/deep/f"]);
     }
 

@@ -22,15 +22,15 @@ pub(super) fn find(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-/// The words of a command that could be programs: the first of each part, behind variables that it sets.
-fn called(command: &str) -> impl Iterator<Item = &str> {
-    let parts = command.split(['&', '|', ';', '\n', '(', ')']);
-    parts.filter_map(|part| part.split_whitespace().find(|word| !word.contains('=')))
+/// Whether a program is among the words of a command.
+fn calls(command: &str, program: &str) -> bool {
+    let is_between = |c: char| c.is_whitespace() || "&|;()".contains(c);
+    command.split(is_between).any(|word| word == program)
 }
 
 /// What stands before the command so that the shell finds `zig` in the Python package, when that is where it is.
 pub(super) async fn stand_in(command: &str) -> &'static str {
-    let is_needed = called(command).any(|program| program == "zig") && find("zig").is_none();
+    let is_needed = calls(command, "zig") && find("zig").is_none();
     match is_needed && succeeds(Command::new("python3").args(["-c", "import ziglang"])).await {
         true => "zig() { python3 -m ziglang \"$@\"; }\n",
         false => "",
@@ -40,9 +40,8 @@ pub(super) async fn stand_in(command: &str) -> &'static str {
 /// What is missing for a command that failed, with what installs it.
 pub(super) async fn missing(command: &str, root: &Path) -> Option<String> {
     for (program, source) in PROGRAMS {
-        let is_called = called(command).any(|word| word == program);
         // A stand-in was tried before.
-        if is_called && find(program).is_none() && stand_in(command).await.is_empty() {
+        if calls(command, program) && find(program).is_none() && stand_in(command).await.is_empty() {
             return Some(format!("{program} is not installed: {source}"));
         }
     }
@@ -51,8 +50,7 @@ pub(super) async fn missing(command: &str, root: &Path) -> Option<String> {
 
 /// The target of a call of cargo, if Rust has no library for it.
 async fn missing_target(command: &str, root: &Path) -> Option<String> {
-    called(command).find(|program| *program == "cargo")?;
-    let target = target(command)?;
+    let target = target(command).filter(|_| calls(command, "cargo"))?;
     // In the project's folder, where a `rust-toolchain.toml` may say which Rust it is.
     let asked = Command::new("rustc")
         .args(["--print", "target-libdir", "--target", target])
@@ -91,10 +89,14 @@ mod tests {
 
     #[test]
     fn the_programs_of_a_command_are_seen() {
-        let words = |command: &'static str| called(command).collect::<Vec<_>>();
-        assert_eq!(words("cargo build --release"), ["cargo"]);
-        assert_eq!(words("RUSTFLAGS=-g cargo build && cp a b"), ["cargo", "cp"]);
-        assert_eq!(words("[ -d node_modules ] || npm ci && npx asc"), ["[", "npm", "npx"]);
+        for (command, program, expected) in [
+            ("cargo build --release", "cargo", true),
+            ("RUSTFLAGS=\"-g $RUSTFLAGS\" cargo build && cp a b", "cargo", true),
+            ("{ [ -d node_modules ] || npm ci; } && npx asc", "npx", true),
+            ("cp cargo.wasm b", "cargo", false),
+        ] {
+            assert_eq!(calls(command, program), expected, "{command}");
+        }
     }
 
     #[test]
@@ -114,7 +116,8 @@ mod tests {
         let here = Path::new(".");
         // This machine has a shell and Rust, and no such target.
         assert_eq!(missing("sh -c true", here).await, None);
-        let told = missing("cargo build --target wasm64-unknown-unknown", here).await.unwrap();
+        let command = "RUSTFLAGS=\"-g $RUSTFLAGS\" cargo build --target wasm64-unknown-unknown";
+        let told = missing(command, here).await.unwrap();
         assert!(told.contains("`rustup target add wasm64-unknown-unknown`"), "{told}");
     }
 }

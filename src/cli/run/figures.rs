@@ -19,6 +19,8 @@ pub(super) struct Told<'a> {
     pub(super) mode: Mode,
     /// Whether the file's imports and exports said which mode it is.
     pub(super) is_guessed: bool,
+    /// Whether a project's manifest says what flags do not.
+    pub(super) of_project: bool,
     /// Whether the file has names of functions.
     pub(super) has_names: bool,
     pub(super) compile: Duration,
@@ -41,8 +43,10 @@ pub(super) struct Mismatch {
 }
 
 /// What host calls could read.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
+    /// Any public repo.
+    Any,
     /// What so many entries allow.
     Allowed(usize),
     /// Nothing, without a network.
@@ -98,7 +102,7 @@ impl Told<'_> {
         if untold > 0 {
             notes.push(format!("denied: {untold} more, some of them the same"));
         }
-        if self.denied.total > 0 && matches!(self.reading, Reading::Allowed(_)) {
+        if self.denied.total > 0 && self.reading != Reading::Offline {
             notes.push(ONLINE_HINT.to_owned());
         }
         let logs = &self.completion.logs;
@@ -170,6 +174,7 @@ impl Told<'_> {
     fn reads(&self) -> [String; 4] {
         let (may, remark) = match self.reading {
             Reading::Offline => ("nothing".to_owned(), "--online"),
+            Reading::Any => ("any public repo".to_owned(), ""),
             Reading::Allowed(0) => ("nothing".to_owned(), "--allow"),
             Reading::Allowed(1) => ("1 entry".to_owned(), ""),
             Reading::Allowed(entries) => (format!("{entries} entries"), ""),
@@ -190,10 +195,11 @@ impl Told<'_> {
 
     /// What to do about a failure.
     fn advice(&self, outcome: Outcome) -> Option<String> {
-        let raise = |flag: &str, now: u64, most: u64, field: &str| {
-            format!(
+        let raise = |flag: &str, now: u64, most: u64, field: &str| match self.of_project {
+            true => format!("Do less, or raise {flag} in at-functions.toml (now {now}, at most {most})."),
+            false => format!(
                 "Do less, or raise --{flag} (now {now}, at most {most}); `deploy` has the same flag for the record's {field}."
-            )
+            ),
         };
         Some(match outcome {
             Outcome::GuestError => {
@@ -274,6 +280,7 @@ mod tests {
         Told {
             mode: Mode::HostV1,
             is_guessed: true,
+            of_project: false,
             has_names: false,
             compile: Duration::from_millis(45),
             limits: Limits {

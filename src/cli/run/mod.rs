@@ -1,5 +1,6 @@
 //! `run`: a function from a file or a project, on this machine, within the limits that a service would set.
 
+mod asked;
 mod door;
 mod figures;
 mod online;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
 
+use self::asked::Asked;
 use self::door::{Offline, Watched};
 use self::figures::{Mismatch, Reading, Told};
 use self::online::{Online, OnlineArgs};
@@ -129,8 +131,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
     if args.input.as_deref() == Some(files::STDIN) && file == Path::new(files::STDIN) {
         return Err(CliError::setting("--input", "stdin is the wasm already: give a file"));
     }
-    let given = args.input.as_deref();
-    let given_input = match given {
+    let given_input = match args.input.as_deref() {
         Some(given) => Some(input(given).await?),
         None => None,
     };
@@ -164,11 +165,14 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
         local.compile(&file, mode, code.into()).await?.map_err(|refusal| refused(refusal.to_string()))?;
     let limits = limits(&args, manifest);
     let online = match args.network.online {
-        true => Some(Online::open(&args.network, args.function.author.clone(), &allow)?),
+        true => Some(Online::open(&args.network, args.function.author.clone(), allow.as_deref())?),
         false => None,
     };
     let (door, reading): (Arc<dyn Door>, _) = match &online {
-        Some(online) => (Arc::clone(&online.door) as _, Reading::Allowed(allow.len())),
+        Some(online) => {
+            let reading = allow.as_ref().map_or(Reading::Any, |allow| Reading::Allowed(allow.len()));
+            (Arc::clone(&online.door) as _, reading)
+        }
         None => (Arc::new(Offline), Reading::Offline),
     };
     let door = Arc::new(Watched::new(door));
@@ -199,6 +203,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
     let told = Told {
         mode,
         is_guessed: given_mode.is_none(),
+        of_project: manifest.is_some(),
         has_names: anatomy.has_names,
         compile: compiled.took,
         limits,
@@ -215,44 +220,6 @@ pub(super) async fn run(args: RunArgs) -> Result<Report, CliError> {
         let text = completion.result.as_ref().map(|output| output::pretty(&String::from_utf8_lossy(output)));
         Report { text: text.unwrap_or_default().into(), notes, exit }
     })
-}
-
-/// What is run, and what is said of it by flags or, where there are none, by the project.
-struct Asked<'a> {
-    file: PathBuf,
-    manifest: Option<&'a Manifest>,
-    allow: Vec<String>,
-    schemas: SchemaArgs,
-}
-
-impl Asked<'_> {
-    fn of<'a>(args: &RunArgs, subject: &'a Subject) -> Result<Asked<'a>, CliError> {
-        let given = SchemaArgs {
-            input_schema: args.schemas.input_schema.clone(),
-            output_schema: args.schemas.output_schema.clone(),
-        };
-        match subject {
-            Subject::File(_) if args.strict_output && given.output_schema.is_none() => {
-                Err(CliError::setting(
-                    "--strict-output",
-                    "there is no schema to be strict about: give --output-schema",
-                ))
-            }
-            Subject::File(file) => {
-                Ok(Asked { file: file.clone(), manifest: None, allow: args.allow.clone(), schemas: given })
-            }
-            Subject::Project(project) => {
-                let allowed = project.manifest.allowed_hosts.as_deref().unwrap_or_default();
-                let allow = if args.allow.is_empty() { allowed } else { &args.allow };
-                Ok(Asked {
-                    file: project.module(),
-                    manifest: Some(&project.manifest),
-                    allow: allow.to_vec(),
-                    schemas: given.or(project.schemas()),
-                })
-            }
-        }
-    }
 }
 
 /// The input of a run for which none is given.

@@ -28,7 +28,7 @@ const TTL: Duration = Duration::from_secs(3600);
 #[derive(Args)]
 #[command(next_help_heading = "Network")]
 pub(super) struct OnlineArgs {
-    /// Let it read from the network what --allow allows
+    /// Let it read from the network what --allow or the project allows
     #[arg(long)]
     pub(super) online: bool,
     #[command(flatten)]
@@ -50,8 +50,12 @@ pub(super) struct Online {
 }
 
 impl Online {
-    /// The door of a function by `author` whose `allowedHosts` are `allowed`.
-    pub(super) fn open(args: &OnlineArgs, author: Did, allowed: &[String]) -> Result<Online, CliError> {
+    /// The door of a function by `author` whose `allowedHosts` are `allowed`; without any, it may read all that is public.
+    pub(super) fn open(
+        args: &OnlineArgs,
+        author: Did,
+        allowed: Option<&[String]>,
+    ) -> Result<Online, CliError> {
         let failed = |error: &dyn std::fmt::Display| CliError::Sandbox(error.to_string());
         let scratch = Scratch::make().map_err(|error| failed(&error))?;
         let revs = RevFloor::open(&revs(&scratch)).map_err(|error| failed(&error))?;
@@ -66,7 +70,7 @@ impl Online {
         let to_repos = way_out().map_err(|error| failed(&error))?;
         let resolver = Arc::new(Resolver::new(config, to_identities, clock.clone()));
         let registry = Registry::new(resolver, to_repos, Arc::new(revs), clock, TTL, TTL);
-        let reads = Reads::of(Some(allowed), UndeclaredReads::None);
+        let reads = Reads::of(allowed, UndeclaredReads::Any);
         let door = Arc::new(RunDoor::new(registry, reads, author, Handle::current()));
         Ok(Online { door, _scratch: scratch })
     }
