@@ -210,6 +210,22 @@ impl<'a> Xrpc<'a> {
         }
     }
 
+    /// A procedure without a body: what refreshes a session takes none.
+    pub(super) async fn bare_procedure<O>(&self, nsid: &str) -> Result<O, CliError>
+    where
+        O: DeserializeOwned + Send + Sync,
+    {
+        self.call::<(), (), O>(bare(nsid)).await
+    }
+
+    /// The same, whose answer is of no interest.
+    pub(super) async fn bare_command(&self, nsid: &str) -> Result<(), CliError> {
+        match self.send_xrpc::<(), (), IgnoredAny, ErrorResponseBody>(&bare(nsid)).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.failure(nsid, error)),
+        }
+    }
+
     /// A procedure whose body is a file of this type.
     pub(super) async fn upload<O>(&self, nsid: &str, encoding: &str, bytes: Vec<u8>) -> Result<O, CliError>
     where
@@ -265,6 +281,10 @@ impl<'a> Xrpc<'a> {
             error => self.unusable(nsid, &chain(&error)),
         }
     }
+}
+
+fn bare(nsid: &str) -> XrpcRequest<(), ()> {
+    XrpcRequest { method: Method::POST, nsid: nsid.to_owned(), parameters: None, input: None, encoding: None }
 }
 
 impl HttpClient for Xrpc<'_> {

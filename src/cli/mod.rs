@@ -19,8 +19,10 @@ Exit codes:
     };
 }
 
+mod accounts;
 mod advice;
 mod anatomy;
+mod ask;
 mod audit;
 mod check;
 mod client;
@@ -35,6 +37,7 @@ mod files;
 mod grants;
 mod guest;
 mod health;
+mod home;
 mod invoke;
 mod limits;
 mod list;
@@ -42,6 +45,7 @@ mod local;
 mod locate;
 mod output;
 mod output_schema;
+mod private_files;
 mod project;
 mod put;
 mod record;
@@ -59,6 +63,7 @@ use clap::{Parser, Subcommand};
 
 use self::client::Http;
 use self::error::CliError;
+use self::home::Home;
 use self::output::{Exit, Report};
 use crate::clock::Clock;
 
@@ -73,16 +78,16 @@ use crate::clock::Clock;
     after_long_help = concat!(
         "\
 Examples:
-  export AT_FUNCTIONS_HANDLE=alice.example.com
+  at-functions login --handle alice.example.com
   export AT_FUNCTIONS_SERVICE=did:web:functions.example.com#at_functions
-  at-functions deploy echo.wasm --name echo --password-file app-password
+  at-functions deploy echo.wasm --name echo
   at-functions list
   at-functions run echo.wasm --input '{\"a\": 1}'
   at-functions invoke at://alice.example.com/at.functions.metadata/echo --input '{\"a\": 1}'
 
-Credentials: a handle and an app password (Settings, App Passwords). The password comes from
-AT_FUNCTIONS_PASSWORD or --password-file, never from the command line, and goes to your own PDS
-alone.
+Credentials: `at-functions login` asks for an app password (Settings, App Passwords) once, and keeps
+the session. In scripts the handle comes from AT_FUNCTIONS_HANDLE and the password from
+AT_FUNCTIONS_PASSWORD or --password-file, never from the command line. It goes to your own PDS alone.
 
 ",
         exit_codes!(),
@@ -98,6 +103,9 @@ struct Cli {
 enum Command {
     Serve(Box<serve::ServeArgs>),
     Dev(Box<dev::DevArgs>),
+    Login(Box<accounts::LoginCommand>),
+    Logout(Box<accounts::LogoutArgs>),
+    Accounts(Box<accounts::AccountsArgs>),
     Deploy(Box<deploy::DeployArgs>),
     Invoke(Box<invoke::InvokeArgs>),
     List(Box<list::ListArgs>),
@@ -117,6 +125,8 @@ enum Command {
 struct Tools {
     http: Http,
     clock: Clock,
+    /// Where things are kept, if anything says where.
+    home: Option<Home>,
 }
 
 /// The program: reads the arguments, runs the command, prints what comes of it.
@@ -165,11 +175,14 @@ async fn interruptible(command: Command) -> Exit {
 }
 
 async fn run(command: Command) -> Result<Report, CliError> {
-    let tools = Tools { http: Http::new()?, clock: Clock::system() };
+    let tools = Tools { http: Http::new()?, clock: Clock::system(), home: Home::of_user() };
     match command {
         // These two stay up, and are taken before.
         Command::Serve(_) | Command::Dev(_) => Ok(Report::done("")),
         Command::Health(args) => health::run(&args),
+        Command::Login(args) => accounts::login(&tools, *args).await,
+        Command::Logout(args) => accounts::logout(&tools, *args).await,
+        Command::Accounts(args) => accounts::accounts(&tools, *args).await,
         Command::Deploy(args) => deploy::deploy(&tools, *args).await,
         Command::Invoke(args) => invoke::invoke(&tools, *args).await,
         Command::List(args) => list::list(&tools, *args).await,

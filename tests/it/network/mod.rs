@@ -12,6 +12,7 @@
 //! ```
 
 mod account;
+mod accounts;
 mod calls;
 mod changes;
 pub(crate) mod client;
