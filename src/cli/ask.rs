@@ -1,6 +1,8 @@
 //! Questions to the person at the terminal. The reading thread is left behind if Ctrl-C comes first.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use super::error::CliError;
 
@@ -37,9 +39,30 @@ pub(super) async fn line(question: &str) -> io::Result<String> {
     reading.await.map_err(io::Error::other)?
 }
 
-/// Asks for a password, which is not shown as it is typed.
+/// Asks for a password, which is not shown as it is typed. Where Ctrl-C ends the question, this never does: the program
+/// ends with it.
 pub(super) async fn password(question: String) -> io::Result<String> {
-    tokio::task::spawn_blocking(|| rpassword::prompt_password(question)).await.map_err(io::Error::other)?
+    let (asked, ended) = mpsc::channel::<()>();
+    let _terminal = Restored(ended);
+    let reading = tokio::task::spawn_blocking(move || {
+        let answer = rpassword::prompt_password(question);
+        drop(asked);
+        answer
+    });
+    match reading.await.map_err(io::Error::other)? {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => std::future::pending().await,
+        answer => answer,
+    }
+}
+
+/// When it goes, the terminal shows again what is typed: the thread that asked has put it back, or had its time to.
+struct Restored(mpsc::Receiver<()>);
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        // That the other end is gone is what is waited for.
+        let _ = self.0.recv_timeout(Duration::from_millis(500));
+    }
 }
 
 fn is_yes(line: &str) -> bool {

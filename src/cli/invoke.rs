@@ -89,7 +89,7 @@ pub(super) struct InvokeArgs {
     network: NetworkArgs,
 }
 
-fn service(text: &str) -> Result<ServiceRef, String> {
+pub(super) fn service(text: &str) -> Result<ServiceRef, String> {
     ServiceRef::parse(text).map_err(|error| {
         format!(
             "{error}; expected did:web:functions.example.com or did:web:functions.example.com#at_functions"

@@ -51,7 +51,7 @@ pub(super) struct ListArgs {
 pub(super) struct Listed {
     pub(super) uri: String,
     #[serde(default)]
-    cid: String,
+    pub(super) cid: String,
     pub(super) value: Value,
 }
 

@@ -24,10 +24,13 @@ mod advice;
 mod anatomy;
 mod ask;
 mod audit;
+mod changes;
 mod check;
 mod client;
+mod colour;
 mod delete;
 mod deploy;
+mod deployed;
 mod describe;
 mod dev;
 mod did;
@@ -46,15 +49,19 @@ mod locate;
 mod output;
 mod output_schema;
 mod private_files;
+mod progress;
 mod project;
 mod put;
 mod record;
+mod rollback;
 mod run;
 mod schemas;
 mod serve;
 mod session;
 mod target;
+mod upload;
 mod verdict;
+mod waiting;
 mod wasm;
 
 use std::process::ExitCode;
@@ -107,6 +114,7 @@ enum Command {
     Logout(Box<accounts::LogoutArgs>),
     Accounts(Box<accounts::AccountsArgs>),
     Deploy(Box<deploy::DeployArgs>),
+    Rollback(Box<rollback::RollbackArgs>),
     Invoke(Box<invoke::InvokeArgs>),
     List(Box<list::ListArgs>),
     Describe(Box<describe::DescribeArgs>),
@@ -184,6 +192,7 @@ async fn run(command: Command) -> Result<Report, CliError> {
         Command::Logout(args) => accounts::logout(&tools, *args).await,
         Command::Accounts(args) => accounts::accounts(&tools, *args).await,
         Command::Deploy(args) => deploy::deploy(&tools, *args).await,
+        Command::Rollback(args) => rollback::rollback(&tools, *args).await,
         Command::Invoke(args) => invoke::invoke(&tools, *args).await,
         Command::List(args) => list::list(&tools, *args).await,
         Command::Describe(args) => describe::describe(&tools, *args).await,

@@ -11,7 +11,7 @@ use crate::cli::ask;
 use crate::cli::client::host_of;
 use crate::cli::error::CliError;
 use crate::cli::locate::NetworkArgs;
-use crate::cli::output::{Report, printable};
+use crate::cli::output::{self, Report, printable};
 use crate::cli::session::{self, LoginArgs, Password, Secret, authority};
 use crate::lexicon::Authority;
 
@@ -54,6 +54,10 @@ pub(in crate::cli) async fn login(tools: &Tools, args: LoginCommand) -> Result<R
     }
     let accounts = Accounts::of(tools.home.as_ref())?;
     let secret = Secret::given(args.login.password_file.as_deref());
+    if secret.is_none() && !ask::can_ask() {
+        let why = "give it, or set AT_FUNCTIONS_PASSWORD, where nobody can be asked";
+        return Err(CliError::setting("--password-file", why));
+    }
     let who = who(&args.login).await?;
     let at = session::find(tools, &args.network, &who).await?;
     let password = match secret {
@@ -93,8 +97,10 @@ async fn who(login: &LoginArgs) -> Result<Authority, CliError> {
 }
 
 async fn ask_password(who: &Authority, host: &str) -> Result<Password, CliError> {
-    let question = format!("App password of {who} (it goes to {host} and is not kept): ");
-    let typed = ask::password(question).await.map_err(|error| CliError::setting("the password", error))?;
+    output::note(&format!("{who} is at {host}. The password goes there and is not kept."));
+    let typed = ask::password("App password: ".to_owned())
+        .await
+        .map_err(|error| CliError::setting("the password", error))?;
     Password::parse("the password", typed)
 }
 

@@ -64,7 +64,11 @@ async fn help_and_version_are_there() {
     let (code, stdout, _) = run(&mut program(&["--version"])).await;
     assert_eq!((code, stdout), (0, format!("at-functions {}\n", env!("CARGO_PKG_VERSION"))));
     for command in [
+        "login",
+        "logout",
+        "accounts",
         "deploy",
+        "rollback",
         "invoke",
         "list",
         "describe",

@@ -24,6 +24,7 @@ mod ground;
 mod install;
 pub(crate) mod peer;
 mod policy;
+mod projects;
 mod reads;
 mod service;
 pub(crate) mod xrpc;
