@@ -42,10 +42,12 @@ mod guest;
 mod health;
 mod home;
 mod invoke;
+mod lexicons;
 mod limits;
 mod list;
 mod local;
 mod locate;
+mod manual;
 mod output;
 mod output_schema;
 mod private_files;
@@ -59,6 +61,7 @@ mod schemas;
 mod serve;
 mod session;
 mod target;
+mod txt;
 mod upload;
 mod verdict;
 mod waiting;
@@ -127,6 +130,9 @@ enum Command {
     Health(health::HealthArgs),
     Did(Box<did::DidArgs>),
     Audit(Box<audit::AuditArgs>),
+    Lexicon(Box<lexicons::LexiconArgs>),
+    Completions(manual::CompletionsArgs),
+    Man(manual::ManArgs),
 }
 
 /// What the commands of authors and callers reach the world through.
@@ -204,6 +210,9 @@ async fn run(command: Command) -> Result<Report, CliError> {
         Command::Run(args) => run::run(*args).await,
         Command::Did(args) => did::did(&tools, *args).await,
         Command::Audit(args) => audit::run(*args).await,
+        Command::Lexicon(args) => lexicons::lexicon(&tools, *args).await,
+        Command::Completions(args) => Ok(manual::completions(&args)),
+        Command::Man(args) => manual::man(&args),
     }
 }
 

@@ -22,6 +22,7 @@ mod describe;
 mod functions;
 mod ground;
 mod install;
+mod lexicons;
 pub(crate) mod peer;
 mod policy;
 mod projects;
