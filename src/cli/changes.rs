@@ -29,6 +29,8 @@ const UNTOLD: [&str; 2] = ["$type", "updatedAt"];
 const CONSTANTS: [&str; 4] = ["entrypoint", "inputEncoding", "outputEncoding", "strictOutput"];
 /// Lines of one field that are shown.
 const MAX_LINES: usize = 12;
+/// Bytes of an old and a new value together that fit beside their field's name in 80 columns.
+const MAX_ON_ONE_LINE: usize = 56;
 /// Stands for what is not there.
 const NONE: &str = "none";
 
@@ -143,9 +145,16 @@ fn field(name: &str, old: Option<&Value>, new: Option<&Value>) -> Vec<Line> {
     }
 }
 
-/// One line for the value as a whole.
+/// The value as a whole: on one line, or on two where that would be too long.
 fn whole(old: Option<String>, new: Option<String>) -> Vec<Line> {
-    if old == new { Vec::new() } else { vec![Line { place: String::new(), old, new }] }
+    let line = |old, new| Line { place: String::new(), old, new };
+    match (old, new) {
+        (old, new) if old == new => Vec::new(),
+        (Some(old), Some(new)) if old.len() + new.len() > MAX_ON_ONE_LINE => {
+            vec![line(Some(old), None), line(None, Some(new))]
+        }
+        (old, new) => vec![line(old, new)],
+    }
 }
 
 fn plain(value: &Value) -> String {
@@ -280,6 +289,16 @@ mod tests {
         );
         let changes = Changes::between(Some(&record()), &new);
         assert!(changes.touch("code") && !changes.touch("mode"));
+    }
+
+    #[test]
+    fn long_values_stand_below_each_other() {
+        let mut new = record();
+        new["description"] = "b".repeat(30).into();
+        let mut old = record();
+        old["description"] = "a".repeat(30).into();
+        let (a, b) = ("a".repeat(30), "b".repeat(30));
+        assert_eq!(text(Some(old), &new), format!("  description  - {a}\n               + {b}\n"));
     }
 
     #[test]

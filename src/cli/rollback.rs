@@ -91,7 +91,8 @@ pub(super) async fn rollback(tools: &Tools, args: RollbackArgs) -> Result<Report
         json!({"uri": uri, "cid": written.cid, "version": back.version(), "codeCid": back.code_cid()});
     let report = Report::json_or(args.json, &value, || {
         let version = output::printable(back.version());
-        format!("rolled {uri} back to {version}\nits record is {} again", output::printable(&written.cid))
+        let again = if written.cid == back.cid { " again" } else { "" };
+        format!("rolled {uri} back to {version}\nits record is {}{again}", output::printable(&written.cid))
     });
     Ok(report.and(&waited))
 }
