@@ -291,7 +291,11 @@ mod tests {
 
     fn project(more: &str) -> (tempfile::TempDir, String) {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::copy(ECHO, dir.path().join("f.wasm")).unwrap();
+        // What its build would make, and where it would put it.
+        std::fs::create_dir(dir.path().join("dist")).unwrap();
+        for module in ["f.wasm", "dist/echo.wasm", "dist/key.wasm"] {
+            std::fs::copy(ECHO, dir.path().join(module)).unwrap();
+        }
         std::fs::write(dir.path().join("in.json"), r#"{"type": "object"}"#).unwrap();
         let text = format!("name = \"echo\"\nversion = \"1.2.3\"\n{more}\n[build]\nmodule = \"f.wasm\"\n");
         std::fs::write(dir.path().join("at-functions.toml"), text).unwrap();
@@ -330,8 +334,9 @@ mod tests {
     async fn what_a_project_lacks_is_told() {
         let (dir, path) = project("");
         std::fs::remove_file(dir.path().join("f.wasm")).unwrap();
+        std::fs::remove_dir_all(dir.path().join("dist")).unwrap();
         let told = wanted(&[&path]).await.err().unwrap().to_string();
-        assert!(told.ends_with("f.wasm: it is not there: `at-functions build` makes it"), "{told}");
+        assert!(told.ends_with("it is not there: `at-functions build` makes it"), "{told}");
         let told = wanted(&[ECHO]).await.err().unwrap().to_string();
         assert!(told.starts_with("--name: give the function's name, or deploy a project"), "{told}");
         let told = wanted(&[ECHO, "--name", "a", "--strict-output"]).await.err().unwrap().to_string();

@@ -11,7 +11,11 @@ use super::{Network, Service};
 fn write(project: &Path, version: &str, answer: &str, more: &str) {
     let manifest = format!("name = \"fn\"\nversion = \"{version}\"\n{more}\n[build]\nmodule = \"fn.wasm\"\n");
     std::fs::write(project.join("at-functions.toml"), manifest).expect("a file can be written");
-    std::fs::write(project.join("fn.wasm"), constant(answer)).expect("a file can be written");
+    // What its build would make, and where it would put it.
+    std::fs::create_dir_all(project.join("dist")).expect("a folder can be made");
+    for module in ["fn.wasm", "dist/fn.wasm"] {
+        std::fs::write(project.join(module), constant(answer)).expect("a file can be written");
+    }
 }
 
 #[tokio::test]
