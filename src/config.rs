@@ -25,8 +25,10 @@ pub const VARIABLE_PREFIX: &str = "AT_FUNCTIONS_";
 
 /// Variables of this prefix that are not the service's: the credentials and addresses that the
 /// author's and the caller's commands read, and the switch of the tests.
-const VARIABLES_OF_OTHER_COMMANDS: [&str; 7] = [
+const VARIABLES_OF_OTHER_COMMANDS: [&str; 9] = [
+    "AT_FUNCTIONS_DNS",
     "AT_FUNCTIONS_HANDLE",
+    "AT_FUNCTIONS_HOME",
     "AT_FUNCTIONS_PASSWORD",
     "AT_FUNCTIONS_PASSWORD_FILE",
     "AT_FUNCTIONS_PDS",

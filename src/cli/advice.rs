@@ -93,13 +93,27 @@ fn for_status(status: u16, message: &str) -> Option<&'static str> {
     })
 }
 
-/// Advice for a run that reached the guest and failed there.
-pub(super) fn for_outcome(outcome: &str) -> Option<&'static str> {
+/// Advice for a run that reached the guest and failed there. `message` tells what would let it pass.
+pub(super) fn for_outcome(outcome: &str, message: &str) -> Option<&'static str> {
+    // In the words of `policy::NotAllowed`, which the guest was told and passed on.
+    if message.contains("it would need at://") && message.contains("in its allowedHosts") {
+        return Some(
+            "If the function is yours: add that entry to allowed-hosts in at-functions.toml (or deploy with --allow), and deploy.",
+        );
+    }
     Some(match outcome {
         "guestError" => "The function itself refused: check the input.",
-        "trap" => "The function crashed: tell its author which input did it.",
-        "timeout" => "Try a smaller input, or ask the author to raise maxDurationMs.",
-        "memoryExceeded" => "Try a smaller input, or ask the author to raise maxMemoryMb.",
+        // A function without a name is told by its number.
+        "trap" if message.contains("in function ") || message.contains("< function ") => {
+            "The function crashed: tell its author which input did it. Built with names (without `strip`), it would say where."
+        }
+        "trap" => "The function crashed, where the message names it: tell its author which input did it.",
+        "timeout" => {
+            "Try a smaller input. If the function is yours: raise max-duration-ms in at-functions.toml (5000 at most), and deploy."
+        }
+        "memoryExceeded" => {
+            "Try a smaller input. If the function is yours: raise max-memory-mb in at-functions.toml (256 at most), and deploy."
+        }
         "outputInvalid" => "The function's output is not what its record promises: tell its author.",
         "outputTooLarge" => "Ask for less: the output is over the service's limit.",
         "hostCallLimit" => "The function reads more than a run may: ask for less.",
@@ -131,5 +145,18 @@ mod tests {
         let advice = for_refusal(400, "InvalidRequest", "could not resolve proxy did").unwrap();
         assert!(advice.contains("did check"), "{advice}");
         assert_eq!(for_refusal(400, "InvalidRequest", "other"), None);
+    }
+
+    #[test]
+    fn a_failed_run_is_answered_with_what_would_let_it_pass() {
+        let repo = crate::lexicon::Authority::parse("did:web:a.com").unwrap();
+        let refused = crate::policy::NotAllowed::new(&repo, crate::policy::Read::Blob).to_string();
+        assert!(for_outcome("guestError", &refused).unwrap().contains("allowed-hosts"), "{refused}");
+        assert!(for_outcome("guestError", "no").unwrap().contains("check the input"));
+        let nameless = for_outcome("trap", "unreachable, in inner < function 3").unwrap();
+        assert!(nameless.contains("without `strip`"), "{nameless}");
+        assert!(!for_outcome("trap", "unreachable, in inner < run").unwrap().contains("strip"));
+        assert!(for_outcome("timeout", "").unwrap().contains("max-duration-ms"));
+        assert_eq!(for_outcome("ok", ""), None);
     }
 }

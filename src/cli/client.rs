@@ -16,6 +16,7 @@ use url::Url;
 
 use super::error::{CliError, Refusal, Unreachable};
 use super::output::printable;
+use super::progress::upload_body;
 
 /// What one exchange may cost.
 #[derive(Clone, Copy)]
@@ -60,7 +61,7 @@ impl Http {
     ) -> Result<Response<Vec<u8>>, CliError> {
         let host = request.uri().authority().map_or_else(String::new, ToString::to_string);
         let failed = |why| CliError::Unreachable { host: host.clone(), why };
-        let request = reqwest::Request::try_from(request)
+        let request = reqwest::Request::try_from(request.map(upload_body))
             .map_err(|error| CliError::setting(format!("the address {host}"), chain(&error)))?;
         let exchange = async {
             let mut answer = self.0.execute(request).await.map_err(|error| match () {
@@ -127,18 +128,25 @@ pub(super) struct Xrpc<'a> {
     http: &'a Http,
     base: &'a Url,
     token: Option<&'a str>,
+    /// For a PDS: whom to hand the call to.
+    proxy: Option<&'a str>,
     budget: Budget,
 }
 
 impl<'a> Xrpc<'a> {
     /// Calls without credentials.
     pub(super) fn anonymous(http: &'a Http, base: &'a Url) -> Xrpc<'a> {
-        Xrpc { http, base, token: None, budget: Budget::CALL }
+        Xrpc { http, base, token: None, proxy: None, budget: Budget::CALL }
     }
 
     /// Calls with the access token of a session.
     pub(super) fn with_token(http: &'a Http, base: &'a Url, token: &'a str) -> Xrpc<'a> {
         Xrpc { token: Some(token), ..Xrpc::anonymous(http, base) }
+    }
+
+    /// The same, handed on by the PDS to a service, as `DID#ID`.
+    pub(super) fn through(self, service: &'a str) -> Xrpc<'a> {
+        Xrpc { proxy: Some(service), ..self }
     }
 
     /// A query; `O` is the shape of its answer.
@@ -210,6 +218,22 @@ impl<'a> Xrpc<'a> {
         }
     }
 
+    /// A procedure without a body: what refreshes a session takes none.
+    pub(super) async fn bare_procedure<O>(&self, nsid: &str) -> Result<O, CliError>
+    where
+        O: DeserializeOwned + Send + Sync,
+    {
+        self.call::<(), (), O>(bare(nsid)).await
+    }
+
+    /// The same, whose answer is of no interest.
+    pub(super) async fn bare_command(&self, nsid: &str) -> Result<(), CliError> {
+        match self.send_xrpc::<(), (), IgnoredAny, ErrorResponseBody>(&bare(nsid)).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.failure(nsid, error)),
+        }
+    }
+
     /// A procedure whose body is a file of this type.
     pub(super) async fn upload<O>(&self, nsid: &str, encoding: &str, bytes: Vec<u8>) -> Result<O, CliError>
     where
@@ -267,6 +291,10 @@ impl<'a> Xrpc<'a> {
     }
 }
 
+fn bare(nsid: &str) -> XrpcRequest<(), ()> {
+    XrpcRequest { method: Method::POST, nsid: nsid.to_owned(), parameters: None, input: None, encoding: None }
+}
+
 impl HttpClient for Xrpc<'_> {
     async fn send_http(
         &self,
@@ -286,6 +314,10 @@ impl XrpcClient for Xrpc<'_> {
 
     async fn authorization_token(&self, _: bool) -> Option<AuthorizationToken> {
         self.token.map(|token| AuthorizationToken::Bearer(token.to_owned()))
+    }
+
+    async fn atproto_proxy_header(&self) -> Option<String> {
+        self.proxy.map(str::to_owned)
     }
 }
 

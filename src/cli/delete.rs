@@ -1,8 +1,6 @@
 //! `delete`: takes a function's record out of the author's repo. The PDS drops the blob itself once
 //! no record names it.
 
-use std::io::{BufRead, IsTerminal, Read, Write};
-
 use atrium_api::com::atproto::repo::delete_record::NSID as DELETE_RECORD;
 use atrium_api::com::atproto::repo::get_record::NSID as GET_RECORD;
 use clap::Args;
@@ -10,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Tools;
+use super::ask;
 use super::error::CliError;
 use super::locate::NetworkArgs;
 use super::output::{Report, printable};
@@ -63,9 +62,7 @@ pub(super) async fn delete(tools: &Tools, args: DeleteArgs) -> Result<Report, Cl
         #[serde(skip_serializing_if = "Option::is_none")]
         swap_record: Option<&'a str>,
     }
-    if !args.yes && !std::io::stdin().is_terminal() {
-        return Err(CliError::setting("--yes", "give it where nobody can be asked"));
-    }
+    ask::answerable(args.yes)?;
     let session = Session::open(tools, &args.login, &args.network).await?;
     let rkey = args.function.key_in(&session)?;
     let pds = session.xrpc(&tools.http);
@@ -75,8 +72,8 @@ pub(super) async fn delete(tools: &Tools, args: DeleteArgs) -> Result<Report, Cl
         [("repo", session.did.as_str()), ("collection", FUNCTION_COLLECTION), ("rkey", rkey.as_str())];
     let found: Found = pds.query(GET_RECORD, place).await?;
     let uri = format!("at://{}/{FUNCTION_COLLECTION}/{rkey}", session.did);
-    if !args.yes && !confirmed(&question(&uri, &found.value)).await {
-        return Err(CliError::Declined);
+    if !args.yes && !ask::confirmed(&question(&uri, &found.value)).await {
+        return Err(CliError::Declined("deleted"));
     }
     let delete = DeleteRecord {
         repo: session.did.as_str(),
@@ -94,38 +91,9 @@ fn question(uri: &str, record: &Value) -> String {
     format!("Delete {uri} ({} {})? [y/N] ", field("name"), field("version"))
 }
 
-/// Asks on the terminal. The reading thread is left behind if Ctrl-C comes first.
-async fn confirmed(question: &str) -> bool {
-    let mut stderr = std::io::stderr();
-    if stderr.write_all(question.as_bytes()).and_then(|()| stderr.flush()).is_err() {
-        return false;
-    }
-    let answer = tokio::task::spawn_blocking(|| {
-        let mut line = String::new();
-        // Longer than any yes.
-        std::io::stdin().lock().take(64).read_line(&mut line).map(|_| line)
-    });
-    matches!(answer.await, Ok(Ok(line)) if is_yes(&line))
-}
-
-fn is_yes(line: &str) -> bool {
-    let line = line.trim();
-    line.eq_ignore_ascii_case("y") || line.eq_ignore_ascii_case("yes")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_a_yes_is_a_yes() {
-        for line in ["y\n", "Y\n", " yes\r\n", "YES"] {
-            assert!(is_yes(line), "{line:?}");
-        }
-        for line in ["", "\n", "n\n", "yy\n", "yes please\n", "no\n"] {
-            assert!(!is_yes(line), "{line:?}");
-        }
-    }
 
     #[test]
     fn the_question_shows_what_goes_and_nothing_else() {

@@ -1,59 +1,74 @@
 //! `deploy`: a wasm file becomes a blob and a record in the author's repo.
 
-use std::path::{Path, PathBuf};
+mod bump;
+mod wanted;
+
+use std::path::PathBuf;
 
 use clap::Args;
-use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use self::wanted::Wanted;
 use super::Tools;
-use super::client::{Xrpc, host_of};
+use super::ask;
+use super::changes::Changes;
+use super::colour::Colour;
+use super::deployed::{self, Deployed, Shelf};
 use super::error::CliError;
-use super::files;
 use super::limits::LimitArgs;
 use super::locate::NetworkArgs;
 use super::output::{self, Report};
+use super::project::Subject;
 use super::put::{self, Written};
-use super::record::{self, Code, Draft};
+use super::record::Code;
 use super::schemas::SchemaArgs;
 use super::session::{LoginArgs, Session};
-use super::wasm;
+pub(super) use super::upload::USUAL_BLOB_LIMIT;
+use super::upload::{self, WASM};
+use super::waiting::{self, WaitArgs};
 use crate::lexicon::{FUNCTION_COLLECTION, FunctionMetadata, Mode, RecordKey};
-use crate::policy::{MAX_SCOPES, Scope};
+use crate::policy::Scope;
 use crate::repo::blob_cid;
 
-/// What a PDS that states no limit usually takes.
-pub(super) const USUAL_BLOB_LIMIT: u64 = 5 * 1024 * 1024;
-
-/// Put a wasm file into your repo as a function, or a new version of one.
+/// Put a function into your repo, or a new version of one.
 ///
-/// Judges the file by the rules of a service, uploads it to your PDS, and writes the record
-/// at.functions.metadata/NAME that describes it. Any AT Functions service can run it from then on;
-/// nothing is uploaded to a service. To look at it first: `at-functions dev FILE`.
+/// In a project (a folder with at-functions.toml), it shows what changes against the record that is there, and asks. Code
+/// that changed needs a higher version. With FILE, the flags say what the record says, and it is put as it is told.
+///
+/// Judges the code by the rules of a service, uploads it to your PDS, and writes the record at.functions.metadata/KEY that
+/// describes it. Any AT Functions service can run it from then on; nothing is uploaded to a service. To look at it first:
+/// `at-functions dev`. To take it back: `at-functions rollback`.
 #[derive(Args)]
 #[command(after_help = concat!(
     "\
 Examples:
-  at-functions deploy echo.wasm --name echo --handle alice.example.com --password-file app-password
+  at-functions deploy
+  at-functions deploy --yes --wait=did:web:functions.example.com
+  at-functions deploy echo.wasm --name echo
   at-functions deploy sum.wasm --name sum --version 1.2.0 --max-memory-mb 64 --max-duration-ms 500
-  pass show bsky/app | at-functions deploy echo.wasm --name echo --password-file -
+  pass show bsky/app | at-functions deploy echo.wasm --name echo --handle alice.example.com --password-file -
 
 ",
     exit_codes!()
 ))]
 pub(super) struct DeployArgs {
-    /// The wasm binary; one that services would refuse is not uploaded
-    file: PathBuf,
-    /// The function's name, and the key of its record unless --rkey gives one
+    /// A project's folder or a wasm file; one that services would refuse is not uploaded [default: the project that
+    /// the current folder is in]
+    #[arg(value_name = "PROJECT|FILE")]
+    path: Option<PathBuf>,
+    /// The function's name, and the key of its record unless --rkey gives one; a project has it already
     #[arg(long, value_parser = name)]
-    name: String,
-    /// The key of the record [default: the name]
+    name: Option<String>,
+    /// The key of the record [default: the project's, or the name]
     #[arg(long, value_name = "KEY", value_parser = rkey)]
     rkey: Option<RecordKey>,
-    /// The function's version, by custom a semantic one
-    #[arg(long, value_parser = version, default_value = "0.1.0")]
-    version: String,
-    /// How the function talks with its host [default: by what the file imports and exports]
+    /// The function's version, by custom a semantic one [default: the project's, or 0.1.0]
+    #[arg(long, value_parser = version)]
+    version: Option<String>,
+    /// Let a project's code change under the same version, or a lower one
+    #[arg(long)]
+    same_version: bool,
+    /// How the function talks with its host [default: the project's, or by what the code imports and exports]
     #[arg(long, value_parser = mode)]
     mode: Option<Mode>,
     /// What the function does, for people
@@ -65,7 +80,7 @@ pub(super) struct DeployArgs {
     #[arg(long)]
     private: bool,
     /// What the function may read: at://REPO, at://REPO/COLLECTION or at://REPO/COLLECTION/RKEY. May be
-    /// given many times; without it, any public repo that the operator lets it
+    /// given many times; without it, what the project says, or any public repo that the operator lets it
     #[arg(long, value_name = "AT_URI", value_parser = allowed)]
     allow: Vec<String>,
     /// The function may read nothing
@@ -74,9 +89,14 @@ pub(super) struct DeployArgs {
     #[command(flatten)]
     schemas: SchemaArgs,
     /// Let a run fail whose output does not meet its schema
-    #[arg(long, requires = "output_schema")]
+    #[arg(long)]
     strict_output: bool,
-    /// Print JSON: {uri, cid, codeCid, codeSize}
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
+    /// Print JSON: {uri, cid, codeCid, codeSize}, or {uri, cid, unchanged} where there was nothing to do
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -126,128 +146,102 @@ pub(super) fn allowed(text: &str) -> Result<String, String> {
 /// Runs the command.
 pub(super) async fn deploy(tools: &Tools, args: DeployArgs) -> Result<Report, CliError> {
     // All that can be wrong on this side is found before anything is sent.
-    let rkey = match &args.rkey {
-        Some(rkey) => rkey.clone(),
-        None => record::record_key(&args.name).map_err(|why| CliError::setting("--name", why))?,
-    };
-    let (code, mode) = read_code(&args).await?;
-    let draft = draft(&args, mode).await?;
+    let subject = Subject::at(args.path.as_deref())?;
+    let is_project = matches!(subject, Subject::Project(_));
+    if is_project {
+        ask::answerable(args.yes)?;
+    }
+    let wanted = Wanted::read(&args, &subject).await?;
+    let service = args.wait.service()?;
 
     let session = Session::open(tools, &args.login, &args.network).await?;
+    let uri = format!("at://{}/{FUNCTION_COLLECTION}/{}", session.did, wanted.rkey);
+    // A file is put as it is told; a project is compared first.
+    let before = if is_project {
+        let pds = session.xrpc(&tools.http);
+        put::found(&pds, &session, FUNCTION_COLLECTION, &wanted.rkey).await?
+    } else {
+        None
+    };
+    if is_project && !compare(&args, &wanted, before.as_ref(), &uri).await? {
+        let cid = before.and_then(|found| found.cid).unwrap_or_default();
+        let waited = waiting::until_it_has(tools, &session, service, &uri, &cid).await?;
+        return Ok(unchanged(&args, &uri, &cid).and(&waited));
+    }
+    upload::fits(tools, &session, &wanted.file, wanted.code.len() as u64).await?;
+    let code = upload::upload(tools, &session, &wanted.file, wanted.code.clone()).await?;
+    let mut notes = Vec::new();
+    if code.mime_type != WASM {
+        let taken = output::printable(&code.mime_type);
+        notes.push(format!("note: your PDS took the file for {taken}, not {WASM}"));
+    }
+    let record = wanted.draft.record(&code, &put::now(&tools.clock));
+    let swap = before.as_ref().and_then(|found| found.cid.as_deref());
     let pds = session.xrpc(&tools.http);
-    let mut notes = String::new();
-    match blob_limit(&pds).await {
-        Some(limit) if code.len() as u64 > limit => {
-            let why = format!(
-                "it has {}, and your PDS {} takes files of up to {}: make it smaller, or ask the PDS's operator to raise PDS_BLOB_UPLOAD_LIMIT",
-                output::size(code.len() as u64),
-                host_of(session.pds()),
-                output::size(limit)
-            );
-            return Err(CliError::setting(args.file.display().to_string(), why));
-        }
-        None if code.len() as u64 > USUAL_BLOB_LIMIT => {
-            output::note("note: your PDS does not say how large a file may be; many take up to 5 MiB");
-        }
-        _ => {}
-    }
-
-    let code = upload(&pds, &session, &args.file, code).await?;
-    if code.mime_type != "application/wasm" {
-        notes = format!(
-            "note: your PDS took the file for {}, not application/wasm",
-            output::printable(&code.mime_type)
-        );
-    }
-    let record = draft.record(&code, &put::now(&tools.clock));
-    let written = put::record(&pds, &session, FUNCTION_COLLECTION, &rkey, &record).await?;
-    Ok(report(&args, mode, &code, &written).with_notes(notes))
+    let written = put::in_place_of(swap, &pds, &session, FUNCTION_COLLECTION, &wanted.rkey, &record).await?;
+    notes.extend(keep(tools, &session, &wanted, &written, record));
+    let waited = waiting::until_it_has(tools, &session, service, &written.uri, &written.cid).await?;
+    Ok(report(&args, &wanted, &code, &written).with_notes(notes.join("\n")).and(&waited))
 }
 
-/// Reads the file, no further than the largest code that can be deployed, and judges it as a service
-/// would.
-async fn read_code(args: &DeployArgs) -> Result<(Vec<u8>, Mode), CliError> {
-    let bytes = files::read(&args.file, wasm::MAX_CODE_BYTES).await?;
-    let mode = args.mode.unwrap_or_else(|| wasm::likely_mode(&bytes));
-    let admitted =
-        wasm::check(&bytes, mode).map_err(|why| CliError::setting(args.file.display().to_string(), why))?;
-    let needed = admitted.initial_bytes.div_ceil(1 << 20);
-    let memory_mb = args.limits.memory_mb(None);
-    if needed > u64::from(memory_mb) {
-        let why = format!("the module starts with {needed} MiB of memory, so no run of it would begin");
-        return Err(CliError::setting(format!("--max-memory-mb {memory_mb}"), why));
+/// Shows what a project changes, and asks. False: there is nothing to change.
+async fn compare(
+    args: &DeployArgs,
+    wanted: &Wanted,
+    before: Option<&put::Found>,
+    uri: &str,
+) -> Result<bool, CliError> {
+    let size = wanted.code.len() as u64;
+    let code = Code { cid: blob_cid(&wanted.code).to_string(), mime_type: WASM.to_owned(), size };
+    let old = before.map(|found| &found.value);
+    let changes = Changes::between(old, &wanted.draft.record(&code, ""));
+    if changes.is_empty() {
+        return Ok(false);
     }
-    Ok((bytes, mode))
+    if let Some(old) = old
+        && changes.touch("code")
+        && !args.same_version
+        && let Some(fault) = bump::fault(old["version"].as_str().unwrap_or_default(), &wanted.draft.version)
+    {
+        return Err(CliError::setting(format!("version {}", wanted.draft.version), fault));
+    }
+    let what = if old.is_some() { "changes" } else { "is new" };
+    output::note(&format!("{uri} {what}:\n{}", changes.text(Colour::of_stderr())));
+    if args.yes || ask::confirmed("Deploy it? [y/N] ").await {
+        return Ok(true);
+    }
+    Err(CliError::Declined("deployed"))
 }
 
-async fn draft(args: &DeployArgs, mode: Mode) -> Result<Draft, CliError> {
-    if args.allow.len() > MAX_SCOPES {
-        let why = format!("given {} times, a service considers {MAX_SCOPES} entries", args.allow.len());
-        return Err(CliError::setting("--allow", why));
-    }
-    let [input_schema, output_schema] = args.schemas.read().await?;
-    Ok(Draft {
-        name: args.name.clone(),
-        version: args.version.clone(),
-        description: args.description.clone(),
-        mode,
-        max_memory_mb: args.limits.memory_mb(None),
-        max_duration_ms: args.limits.duration_ms(None),
-        public: !args.private,
-        allowed_hosts: (args.allow_none || !args.allow.is_empty()).then(|| args.allow.clone()),
-        input_schema: input_schema.map(|given| given.json),
-        output_schema: output_schema.map(|given| given.json),
-        strict_output: args.strict_output,
+/// Keeps what was deployed for `rollback`; that it cannot be kept is told, and stops nothing.
+fn keep(
+    tools: &Tools,
+    session: &Session,
+    wanted: &Wanted,
+    written: &Written,
+    record: Value,
+) -> Option<String> {
+    // Where nothing can be kept, as in CI, nobody looks for it.
+    let home = tools.home.as_ref()?;
+    let kept = Deployed {
+        rkey: wanted.rkey.to_string(),
+        cid: written.cid.clone(),
+        at_millis: deployed::millis(tools.clock.since_epoch()),
+        record,
+    };
+    let shelf = Shelf::of(Some(home), &session.did);
+    let kept = shelf.and_then(|shelf| shelf.keep(&kept, &wanted.code, &wanted.rkey));
+    kept.err().map(|error| format!("note: it is not kept for `at-functions rollback`: {error}"))
+}
+
+fn unchanged(args: &DeployArgs, uri: &str, cid: &str) -> Report {
+    let value = json!({"uri": uri, "cid": cid, "unchanged": true});
+    Report::json_or(args.json, &value, || {
+        format!("{} is deployed as the project has it: nothing to do", output::printable(uri))
     })
 }
 
-/// The limit that the PDS states, if it does; its silence or failure here stops nothing.
-async fn blob_limit(pds: &Xrpc<'_>) -> Option<u64> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Output {
-        blob_upload_limit: Option<u64>,
-    }
-    let no_parameters: [(&str, &str); 0] = [];
-    let output: Output = pds.query("com.atproto.server.describeServer", no_parameters).await.ok()?;
-    output.blob_upload_limit
-}
-
-/// Uploads the code, and holds what the PDS made of it against what was sent.
-async fn upload(pds: &Xrpc<'_>, session: &Session, file: &Path, bytes: Vec<u8>) -> Result<Code, CliError> {
-    #[derive(Deserialize)]
-    struct Output {
-        blob: Blob,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Blob {
-        r#ref: Link,
-        mime_type: String,
-        size: u64,
-    }
-    #[derive(Deserialize)]
-    struct Link {
-        #[serde(rename = "$link")]
-        link: String,
-    }
-    let size = bytes.len() as u64;
-    output::progress(&format!(
-        "uploading {} ({}) to {} ...",
-        file.display(),
-        output::size(size),
-        host_of(session.pds())
-    ));
-    let cid = blob_cid(&bytes);
-    let Output { blob } = pds.upload("com.atproto.repo.uploadBlob", "application/wasm", bytes).await?;
-    if blob.r#ref.link != cid.to_string() || blob.size != size {
-        let why = "the blob that it stored is not the file that was sent".to_owned();
-        return Err(CliError::Unusable { host: host_of(session.pds()), why });
-    }
-    Ok(Code { cid: blob.r#ref.link, mime_type: blob.mime_type, size })
-}
-
-fn report(args: &DeployArgs, mode: Mode, code: &Code, written: &Written) -> Report {
+fn report(args: &DeployArgs, wanted: &Wanted, code: &Code, written: &Written) -> Report {
     let value = json!({"uri": written.uri, "cid": written.cid, "codeCid": code.cid, "codeSize": code.size});
     Report::json_or(args.json, &value, || {
         let (uri, cid) = (output::printable(&written.uri), output::printable(&written.cid));
@@ -255,13 +249,13 @@ fn report(args: &DeployArgs, mode: Mode, code: &Code, written: &Written) -> Repo
             "deployed {} {}\n{}\n\
              invoke it:\n  at-functions invoke {uri} --service did:web:HOST --input '{{}}'\n\
              pin this very version with:\n  --cid {cid}",
-            output::printable(&args.name),
-            output::printable(&args.version),
+            output::printable(&wanted.draft.name),
+            output::printable(&wanted.draft.version),
             output::table(&[
                 ["  function".into(), uri.clone()],
                 ["  record".into(), cid.clone()],
                 ["  code".into(), format!("{} ({})", code.cid, output::size(code.size))],
-                ["  mode".into(), mode.to_string()],
+                ["  mode".into(), wanted.draft.mode.to_string()],
             ])
         )
     })
@@ -273,36 +267,98 @@ mod tests {
 
     use super::super::{Command, parse};
     use super::*;
+    use crate::cli::record::Draft;
+    use crate::lexicon::Mode;
 
     fn args(arguments: &[&str]) -> Result<DeployArgs, clap::Error> {
-        match parse(&[&["deploy", "f.wasm", "--name", "echo"], arguments].concat())? {
+        match parse(&[&["deploy"], arguments].concat())? {
             Command::Deploy(args) => Ok(*args),
             _ => unreachable!("deploy was asked for"),
         }
     }
 
+    const ECHO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pure-rust/echo.wasm");
+
+    async fn wanted(arguments: &[&str]) -> Result<Wanted, CliError> {
+        let args = args(arguments).unwrap();
+        let subject = Subject::at(args.path.as_deref())?;
+        Wanted::read(&args, &subject).await
+    }
+
+    async fn draft(arguments: &[&str]) -> Draft {
+        wanted(&[&[ECHO, "--name", "echo"], arguments].concat()).await.unwrap().draft
+    }
+
+    fn project(more: &str) -> (tempfile::TempDir, String) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::copy(ECHO, dir.path().join("f.wasm")).unwrap();
+        std::fs::write(dir.path().join("in.json"), r#"{"type": "object"}"#).unwrap();
+        let text = format!("name = \"echo\"\nversion = \"1.2.3\"\n{more}\n[build]\nmodule = \"f.wasm\"\n");
+        std::fs::write(dir.path().join("at-functions.toml"), text).unwrap();
+        let path = dir.path().to_str().unwrap().to_owned();
+        (dir, path)
+    }
+
     #[tokio::test]
     async fn the_defaults_are_the_lexicons() {
-        let draft = draft(&args(&[]).unwrap(), Mode::PureV1).await.unwrap();
-        assert_eq!((draft.max_memory_mb, draft.max_duration_ms), (32, 100));
+        let draft = draft(&[]).await;
+        assert_eq!((draft.max_memory_mb, draft.max_duration_ms, draft.mode), (32, 100, Mode::PureV1));
         assert_eq!((draft.version.as_str(), draft.public), ("0.1.0", true));
         assert_eq!(draft.allowed_hosts, None);
     }
 
     #[tokio::test]
+    async fn a_project_says_what_flags_do_not() {
+        let more = "rkey = \"key\"\npublic = false\nmax-memory-mb = 64\nmax-duration-ms = 500\nallowed-hosts = [\"at://a.com\"]\ninput-schema = \"in.json\"\ndescription = \"d\"";
+        let (_dir, path) = project(more);
+        let of_project = wanted(&[&path]).await.unwrap();
+        assert_eq!(of_project.rkey.as_str(), "key");
+        let Draft { name, version, public, max_memory_mb, max_duration_ms, .. } = &of_project.draft;
+        assert_eq!((name.as_str(), version.as_str(), *public), ("echo", "1.2.3", false));
+        assert_eq!((*max_memory_mb, *max_duration_ms), (64, 500));
+        assert_eq!(of_project.draft.allowed_hosts, Some(vec!["at://a.com".to_owned()]));
+        assert_eq!(of_project.draft.input_schema, Some(json!({"type": "object"})));
+        assert_eq!(of_project.draft.description.as_deref(), Some("d"));
+        let flags = ["--version", "2.0.0", "--allow-none", "--max-memory-mb", "128", "--rkey", "other"];
+        let with_flags = wanted(&[&[path.as_str()], &flags[..]].concat()).await.unwrap();
+        assert_eq!(with_flags.rkey.as_str(), "other");
+        assert_eq!((with_flags.draft.version.as_str(), with_flags.draft.max_memory_mb), ("2.0.0", 128));
+        assert_eq!(with_flags.draft.allowed_hosts, Some(vec![]));
+    }
+
+    #[tokio::test]
+    async fn what_a_project_lacks_is_told() {
+        let (dir, path) = project("");
+        std::fs::remove_file(dir.path().join("f.wasm")).unwrap();
+        let told = wanted(&[&path]).await.err().unwrap().to_string();
+        assert!(told.ends_with("f.wasm: it is not there: `at-functions build` makes it"), "{told}");
+        let told = wanted(&[ECHO]).await.err().unwrap().to_string();
+        assert!(told.starts_with("--name: give the function's name, or deploy a project"), "{told}");
+        let told = wanted(&[ECHO, "--name", "a", "--strict-output"]).await.err().unwrap().to_string();
+        assert!(told.contains("--output-schema"), "{told}");
+    }
+
+    #[tokio::test]
     async fn what_may_be_read_is_anything_a_list_or_nothing() {
-        let hosts = async |arguments: &[&str]| {
-            draft(&args(arguments).unwrap(), Mode::HostV1).await.unwrap().allowed_hosts
-        };
-        assert_eq!(hosts(&["--allow-none"]).await, Some(vec![]));
+        assert_eq!(draft(&["--allow-none"]).await.allowed_hosts, Some(vec![]));
         assert_eq!(
-            hosts(&["--allow", "at://a.com", "--allow", "at://b.com/x.y.z"]).await,
+            draft(&["--allow", "at://a.com", "--allow", "at://b.com/x.y.z"]).await.allowed_hosts,
             Some(vec!["at://a.com".to_owned(), "at://b.com/x.y.z".to_owned()])
         );
-        let error = args(&["--allow-none", "--allow", "at://a.com"]).err().unwrap();
+        let error = args(&[ECHO, "--allow-none", "--allow", "at://a.com"]).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
         let many: Vec<&str> = std::iter::repeat_n(["--allow", "at://a.com"], 65).flatten().collect();
-        assert!(draft(&args(&many).unwrap(), Mode::HostV1).await.is_err());
+        assert!(wanted(&[&[ECHO, "--name", "a"], many.as_slice()].concat()).await.is_err());
+    }
+
+    #[test]
+    fn a_service_to_wait_for_is_given_or_set() {
+        let wait = |arguments: &[&str]| args(arguments).unwrap().wait;
+        assert!(wait(&[]).service().unwrap().is_none());
+        let given = wait(&["--wait=did:web:a.com", "dir"]);
+        assert_eq!(given.service().unwrap().unwrap().to_string(), "did:web:a.com#at_functions");
+        let told = wait(&["--wait", "dir"]).service().unwrap_err().to_string();
+        assert!(told.contains("AT_FUNCTIONS_SERVICE"), "{told}");
     }
 
     #[test]
@@ -333,6 +389,5 @@ mod tests {
                 "{arguments:?}: {error}"
             );
         }
-        assert_eq!(args(&["--strict-output"]).err().unwrap().kind(), ErrorKind::MissingRequiredArgument);
     }
 }

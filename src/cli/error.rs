@@ -19,11 +19,21 @@ pub(super) enum CliError {
     #[error("{0}")]
     Build(String),
     /// The person was asked and did not say yes.
-    #[error("nothing was deleted")]
-    Declined,
+    #[error("nothing was {0}")]
+    Declined(&'static str),
+    /// A session that was kept is over.
+    #[error(
+        "the session of {} at {host} has ended: `at-functions login --handle {}`",
+        printable(handle),
+        printable(handle)
+    )]
+    Ended { handle: String, host: String },
     /// A file that was named could not be used.
     #[error("cannot read {}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
+    /// A file of the commands' own could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write { path: PathBuf, source: io::Error },
     /// The service's key in a data directory could not be used.
     #[error(transparent)]
     Key(#[from] ServiceKeyError),
@@ -131,10 +141,13 @@ impl CliError {
         match self {
             CliError::Absent(_)
             | CliError::Build(_)
-            | CliError::Declined
+            | CliError::Declined(_)
+            | CliError::Ended { .. }
             | CliError::Unproved { .. }
             | CliError::Unresolved { .. } => Exit::Refused,
-            CliError::File { .. } | CliError::Key(_) | CliError::Setting { .. } => Exit::Usage,
+            CliError::File { .. } | CliError::Key(_) | CliError::Setting { .. } | CliError::Write { .. } => {
+                Exit::Usage
+            }
             CliError::Refused(refusal) => refusal.exit(),
             CliError::Runtime(_)
             | CliError::Sandbox(_)

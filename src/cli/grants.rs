@@ -15,7 +15,7 @@ use super::list::{self, Listed};
 use super::locate::{self, NetworkArgs};
 use super::output::{self, Report, printable};
 use super::put;
-use super::session::{AccountArgs, LoginArgs, Session, authority};
+use super::session::{self, AccountArgs, LoginArgs, Session, authority};
 use super::target::{Target, target};
 use crate::identity::Did;
 use crate::lexicon::{AtUri, Authority, FUNCTION_COLLECTION, GRANT_COLLECTION, Grant, GrantSubject};
@@ -247,7 +247,7 @@ async fn subject(
 pub(super) async fn grants(tools: &Tools, args: GrantsArgs) -> Result<Report, CliError> {
     let account = match &args.repo {
         Some(repo) => locate::account(tools, &args.network, repo).await?,
-        None => locate::own_account(tools, &args.network, args.account.required()?).await?,
+        None => session::own_account(tools, &args.network, &args.account).await?,
     };
     let pds = Xrpc::anonymous(&tools.http, &account.pds);
     let (records, complete) = list::records(&pds, &account, GRANT_COLLECTION).await?;

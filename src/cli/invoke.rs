@@ -52,8 +52,8 @@ Examples:
   at-functions invoke at://alice.example.com/at.functions.metadata/echo --cid bafyrei... --json
   at-functions invoke at://alice.example.com/at.functions.metadata/echo --idempotency-key order-17
 
-Each call that is not anonymous logs in, and a PDS allows about 300 logins a day. For more calls,
-use the API with a session of your own.
+With a password in AT_FUNCTIONS_PASSWORD or --password-file, each call that is not anonymous logs in, and a
+PDS allows about 300 logins a day. After `at-functions login`, none does.
 
 ",
     exit_codes!()
@@ -179,9 +179,9 @@ pub(super) async fn way(tools: &Tools, args: &Choice<'_>, service: &ServiceRef) 
         let server = locate::service(tools, args.network, service).await?;
         return Ok(Way { server, token: None, proxy: None });
     }
-    if args.login.account.handle.is_none() {
-        let why = "give your handle, or set AT_FUNCTIONS_HANDLE; or call with --anonymous, where the service takes that";
-        return Err(CliError::setting("--handle", why));
+    if args.login.is_nobody(tools)? {
+        let why = "log in with `at-functions login`, or set AT_FUNCTIONS_HANDLE; or call with --anonymous, where the service takes that";
+        return Err(CliError::setting("account", why));
     }
     if !args.direct {
         let session = Session::open(tools, args.login, args.network).await?;

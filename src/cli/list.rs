@@ -10,7 +10,7 @@ use super::client::{Xrpc, host_of};
 use super::error::CliError;
 use super::locate::{self, Account, NetworkArgs};
 use super::output::{self, Report};
-use super::session::{AccountArgs, authority};
+use super::session::{self, AccountArgs, authority};
 use crate::lexicon::{Authority, FUNCTION_COLLECTION};
 
 /// Records a page, the most that `listRecords` gives.
@@ -51,7 +51,7 @@ pub(super) struct ListArgs {
 pub(super) struct Listed {
     pub(super) uri: String,
     #[serde(default)]
-    cid: String,
+    pub(super) cid: String,
     pub(super) value: Value,
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Listed {
 pub(super) async fn list(tools: &Tools, args: ListArgs) -> Result<Report, CliError> {
     let account = match &args.repo {
         Some(repo) => locate::account(tools, &args.network, repo).await?,
-        None => locate::own_account(tools, &args.network, args.account.required()?).await?,
+        None => session::own_account(tools, &args.network, &args.account).await?,
     };
     let (records, complete) =
         records(&Xrpc::anonymous(&tools.http, &account.pds), &account, FUNCTION_COLLECTION).await?;

@@ -5,8 +5,6 @@
 //! a password may go to the PDS that comes out.
 
 use clap::Args;
-use hickory_resolver::TokioResolver;
-use hickory_resolver::proto::rr::RData;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
@@ -15,6 +13,7 @@ use url::{Host, Url};
 use super::Tools;
 use super::client::{Http, Xrpc};
 use super::error::{CliError, Refusal, Unresolved};
+use super::txt;
 use crate::identity::{Did, DidDocument, DidMethod, Handle, PublicKey, ServiceRef, web_origin};
 use crate::lexicon::Authority;
 
@@ -178,15 +177,8 @@ async fn did_by_network(http: &Http, handle: &Handle) -> Result<Did, CliError> {
 
 /// The one `did=` among the TXT records of `_atproto.HANDLE`; two of them are none.
 async fn did_by_dns(handle: &Handle) -> Option<Did> {
-    let resolver = TokioResolver::builder_tokio().ok()?.build().ok()?;
-    let lookup = resolver.txt_lookup(format!("_atproto.{handle}.")).await.ok()?;
-    let records = lookup.answers().iter().filter_map(|record| match &record.data {
-        RData::TXT(txt) => String::from_utf8(txt.txt_data.concat()).ok(),
-        _ => None,
-    });
-    let mut dids = records.filter_map(|text| text.strip_prefix("did=").map(str::to_owned));
-    let did = Did::parse(&dids.next()?).ok();
-    if dids.next().is_some() { None } else { did }
+    let records = txt::records(None, &format!("_atproto.{handle}")).await.ok()?;
+    Did::parse(txt::did(&records)?).ok()
 }
 
 /// The DID document of a service, as far as a caller looks into it. Entries of shapes that we do not

@@ -19,14 +19,19 @@ Exit codes:
     };
 }
 
+mod accounts;
 mod advice;
 mod anatomy;
+mod ask;
 mod audit;
 mod build;
+mod changes;
 mod check;
 mod client;
+mod colour;
 mod delete;
 mod deploy;
+mod deployed;
 mod describe;
 mod described;
 mod dev;
@@ -37,24 +42,33 @@ mod files;
 mod grants;
 mod guest;
 mod health;
+mod home;
 mod invoke;
+mod lexicons;
 mod limits;
 mod list;
 mod local;
 mod locate;
+mod manual;
 mod new;
 mod output;
 mod output_schema;
+mod private_files;
+mod progress;
 mod project;
 mod put;
 mod record;
+mod rollback;
 mod run;
 mod schemas;
 mod serve;
 mod session;
 mod target;
 mod templates;
+mod txt;
+mod upload;
 mod verdict;
+mod waiting;
 mod wasm;
 
 use std::process::ExitCode;
@@ -63,6 +77,7 @@ use clap::{Parser, Subcommand};
 
 use self::client::Http;
 use self::error::CliError;
+use self::home::Home;
 use self::output::{Exit, Report};
 use crate::clock::Clock;
 
@@ -77,17 +92,17 @@ use crate::clock::Clock;
     after_long_help = concat!(
         "\
 Examples:
-  export AT_FUNCTIONS_HANDLE=alice.example.com
+  at-functions login --handle alice.example.com
   export AT_FUNCTIONS_SERVICE=did:web:functions.example.com#at_functions
   at-functions new my-function
-  at-functions deploy echo.wasm --name echo --password-file app-password
+  at-functions deploy echo.wasm --name echo
   at-functions list
   at-functions run echo.wasm --input '{\"a\": 1}'
   at-functions invoke at://alice.example.com/at.functions.metadata/echo --input '{\"a\": 1}'
 
-Credentials: a handle and an app password (Settings, App Passwords). The password comes from
-AT_FUNCTIONS_PASSWORD or --password-file, never from the command line, and goes to your own PDS
-alone.
+Credentials: `at-functions login` asks for an app password (Settings, App Passwords) once, and keeps
+the session. In scripts the handle comes from AT_FUNCTIONS_HANDLE and the password from
+AT_FUNCTIONS_PASSWORD or --password-file, never from the command line. It goes to your own PDS alone.
 
 ",
         exit_codes!(),
@@ -105,7 +120,11 @@ enum Command {
     Dev(Box<dev::DevArgs>),
     New(Box<new::NewArgs>),
     Build(Box<build::BuildCommandArgs>),
+    Login(Box<accounts::LoginCommand>),
+    Logout(Box<accounts::LogoutArgs>),
+    Accounts(Box<accounts::AccountsArgs>),
     Deploy(Box<deploy::DeployArgs>),
+    Rollback(Box<rollback::RollbackArgs>),
     Invoke(Box<invoke::InvokeArgs>),
     List(Box<list::ListArgs>),
     Describe(Box<describe::DescribeArgs>),
@@ -118,12 +137,17 @@ enum Command {
     Health(health::HealthArgs),
     Did(Box<did::DidArgs>),
     Audit(Box<audit::AuditArgs>),
+    Lexicon(Box<lexicons::LexiconArgs>),
+    Completions(manual::CompletionsArgs),
+    Man(manual::ManArgs),
 }
 
 /// What the commands of authors and callers reach the world through.
 struct Tools {
     http: Http,
     clock: Clock,
+    /// Where things are kept, if anything says where.
+    home: Option<Home>,
 }
 
 /// The program: reads the arguments, runs the command, prints what comes of it.
@@ -172,14 +196,18 @@ async fn interruptible(command: Command) -> Exit {
 }
 
 async fn run(command: Command) -> Result<Report, CliError> {
-    let tools = Tools { http: Http::new()?, clock: Clock::system() };
+    let tools = Tools { http: Http::new()?, clock: Clock::system(), home: Home::of_user() };
     match command {
         // These two stay up, and are taken before.
         Command::Serve(_) | Command::Dev(_) => Ok(Report::done("")),
         Command::Health(args) => health::run(&args),
         Command::New(args) => new::new(&args),
         Command::Build(args) => build::build(*args).await,
+        Command::Login(args) => accounts::login(&tools, *args).await,
+        Command::Logout(args) => accounts::logout(&tools, *args).await,
+        Command::Accounts(args) => accounts::accounts(&tools, *args).await,
         Command::Deploy(args) => deploy::deploy(&tools, *args).await,
+        Command::Rollback(args) => rollback::rollback(&tools, *args).await,
         Command::Invoke(args) => invoke::invoke(&tools, *args).await,
         Command::List(args) => list::list(&tools, *args).await,
         Command::Describe(args) => describe::describe(&tools, *args).await,
@@ -191,6 +219,9 @@ async fn run(command: Command) -> Result<Report, CliError> {
         Command::Run(args) => run::run(*args).await,
         Command::Did(args) => did::did(&tools, *args).await,
         Command::Audit(args) => audit::run(*args).await,
+        Command::Lexicon(args) => lexicons::lexicon(&tools, *args).await,
+        Command::Completions(args) => Ok(manual::completions(&args)),
+        Command::Man(args) => manual::man(&args),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a command leaves behind: text on stdout, notes on stderr, an exit code.
 //!
 //! Records, errors and outputs come from strangers: nothing of theirs reaches a terminal with
-//! control characters in it. No colours are used, so there are none to turn off.
+//! control characters in it. The colours that there are come last, and only where they are wanted.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
+use super::colour::Colour;
 use super::error::CliError;
 
 /// Beyond this depth JSON is printed on one line: indentation grows with the square of the depth.
@@ -101,7 +102,7 @@ pub(super) fn failure(what: &str, advice: Option<&str>) -> String {
 pub(super) fn note(text: &str) {
     if !text.is_empty() {
         // There is nowhere left to say that stderr is gone.
-        let _ = print(io::stderr().lock(), text.as_bytes());
+        let _ = print(io::stderr().lock(), Colour::of_stderr().lines(text).as_bytes());
     }
 }
 

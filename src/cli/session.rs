@@ -8,10 +8,11 @@ use serde::Deserialize;
 use url::Url;
 
 use super::Tools;
+use super::accounts::{self, Accounts, Kept};
 use super::client::{Http, Xrpc, host_of};
 use super::error::CliError;
 use super::files;
-use super::locate::{self, NetworkArgs};
+use super::locate::{self, Account, NetworkArgs};
 use crate::identity::Did;
 use crate::lexicon::Authority;
 
@@ -22,7 +23,10 @@ const MAX_PASSWORD_BYTES: usize = 1024;
 #[derive(Args)]
 #[command(next_help_heading = "Account")]
 pub(super) struct AccountArgs {
-    /// Your handle or DID
+    /// One of the accounts that are logged in (`at-functions accounts`), whatever the variables say
+    #[arg(long, value_name = "HANDLE", value_parser = authority)]
+    pub(super) account: Option<Authority>,
+    /// Your handle or DID [default: the default account of those logged in]
     #[arg(long, env = "AT_FUNCTIONS_HANDLE", value_name = "HANDLE", value_parser = authority)]
     pub(super) handle: Option<Authority>,
 }
@@ -33,8 +37,9 @@ pub(super) struct AccountArgs {
 pub(super) struct LoginArgs {
     #[command(flatten)]
     pub(super) account: AccountArgs,
-    /// A file that holds your app password, or - for stdin; without it, AT_FUNCTIONS_PASSWORD is used
-    #[arg(long, value_name = "FILE")]
+    /// A file that holds your app password, or - for stdin. Without it and AT_FUNCTIONS_PASSWORD, the session of
+    /// `at-functions login` is used
+    #[arg(long, value_name = "FILE", conflicts_with = "account")]
     pub(super) password_file: Option<PathBuf>,
 }
 
@@ -44,12 +49,27 @@ pub(super) fn authority(text: &str) -> Result<Authority, String> {
         .map_err(|_| "expected a handle such as alice.example.com, or a DID".to_owned())
 }
 
-impl AccountArgs {
-    pub(super) fn required(&self) -> Result<&Authority, CliError> {
-        self.handle
-            .as_ref()
-            .ok_or_else(|| CliError::setting("--handle", "give your handle, or set AT_FUNCTIONS_HANDLE"))
+impl LoginArgs {
+    /// Whether nothing says who the caller is.
+    pub(super) fn is_nobody(&self, tools: &Tools) -> Result<bool, CliError> {
+        let account = &self.account;
+        Ok(account.account.is_none() && account.handle.is_none() && default_account(tools)?.is_none())
     }
+}
+
+/// The caller's own account, for what needs no session: at `--pds` where that is given.
+pub(super) async fn own_account(
+    tools: &Tools,
+    at: &NetworkArgs,
+    who: &AccountArgs,
+) -> Result<Account, CliError> {
+    let kept = match (&who.account, &who.handle) {
+        (Some(account), _) => logged_in(tools, account)?,
+        (None, Some(handle)) => return locate::own_account(tools, at, handle).await,
+        (None, None) => default_account(tools)?.ok_or_else(nobody)?,
+    };
+    let pds = at.pds.clone().unwrap_or(kept.pds);
+    Ok(Account { did: kept.did, pds })
 }
 
 /// A logged-in account.
@@ -61,8 +81,21 @@ pub(super) struct Session {
     token: String,
 }
 
-/// A password: shown nowhere.
-struct Password(String);
+/// Where a password is.
+pub(super) enum Secret {
+    File(PathBuf),
+    Variable(String),
+}
+
+/// A password: shown nowhere, kept nowhere.
+pub(super) struct Password(String);
+
+/// Where an account is, before it is logged in to.
+pub(super) struct Place {
+    pub(super) pds: Url,
+    /// Whose session the PDS must give, where more than the PDS's own word says so.
+    did: Option<Did>,
+}
 
 /// What the PDS answers; the rest of it is of no use here.
 #[derive(Deserialize)]
@@ -71,38 +104,51 @@ struct SessionOutput {
     did: String,
     handle: String,
     access_jwt: String,
+    #[serde(default)]
+    refresh_jwt: String,
+}
+
+/// A session as a PDS gave it.
+pub(super) struct Created {
+    pub(super) did: Did,
+    pub(super) handle: String,
+    pub(super) access_jwt: String,
+    pub(super) refresh_jwt: String,
 }
 
 impl Session {
-    /// Logs in at the account's PDS.
+    /// Logs in at the account's PDS, or goes on with a session that is kept. `--account` names one of those; otherwise a
+    /// password wins, as scripts give it.
     pub(super) async fn open(tools: &Tools, who: &LoginArgs, at: &NetworkArgs) -> Result<Session, CliError> {
-        let identifier = who.account.required()?;
-        // Before anything is sent, so that a missing one costs no time.
-        let password =
-            Password::take(who.password_file.as_deref(), std::env::var("AT_FUNCTIONS_PASSWORD").ok()).await?;
-        let (pds, expected) = match &at.pds {
-            Some(pds) => (pds.clone(), None),
-            None => {
-                let account = locate::account(tools, at, identifier).await?;
-                (account.pds, Some(account.did))
-            }
+        let account = &who.account;
+        let secret = match &account.account {
+            Some(_) => None,
+            None => Secret::given(who.password_file.as_deref()),
         };
-        let input = InputData {
-            allow_takendown: None,
-            auth_factor_token: None,
-            identifier: identifier.to_string(),
-            password: password.0,
+        if let Some(secret) = secret {
+            let why =
+                "give your handle, or set AT_FUNCTIONS_HANDLE: the password alone does not say whose it is";
+            let identifier = account.handle.as_ref().ok_or_else(|| CliError::setting("--handle", why))?;
+            // Before anything is sent, so that a wrong one costs no time.
+            let password = secret.read().await?;
+            let place = find(tools, at, identifier).await?;
+            let Created { did, handle, access_jwt, .. } = create(tools, identifier, &place, password).await?;
+            return Ok(Session { did, handle, pds: place.pds, token: access_jwt });
+        }
+        let kept = match account.account.as_ref().or(account.handle.as_ref()) {
+            Some(who) => logged_in(tools, who)?,
+            None => default_account(tools)?.ok_or_else(nobody)?,
         };
-        let output: SessionOutput =
-            Xrpc::anonymous(&tools.http, &pds).procedure(CREATE_SESSION, input).await?;
-        let did = Did::parse(&output.did).ok().filter(|did| expected.is_none_or(|expected| *did == expected));
-        let Some(did) = did else {
-            return Err(CliError::Unusable {
-                host: host_of(&pds),
-                why: "a session for another account".to_owned(),
-            });
-        };
-        Ok(Session { did, handle: output.handle, pds, token: output.access_jwt })
+        if at.pds.as_ref().is_some_and(|pds| pds.origin() != kept.pds.origin()) {
+            let why = format!(
+                "you are logged in at {}: leave it out (and AT_FUNCTIONS_PDS), or log in there with `at-functions login`",
+                host_of(&kept.pds)
+            );
+            return Err(CliError::setting("--pds", why));
+        }
+        let accounts = Accounts::of(tools.home.as_ref())?;
+        let Kept { did, handle, pds, access_jwt, .. } = accounts::fresh(tools, &accounts, kept).await?;
+        Ok(Session { did, handle, pds, token: access_jwt })
     }
 
     /// Calls to the account's PDS in its name.
@@ -121,19 +167,96 @@ impl Session {
     }
 }
 
+fn default_account(tools: &Tools) -> Result<Option<Kept>, CliError> {
+    // Where nothing can be kept, nobody is logged in.
+    tools.home.as_ref().map_or(Ok(None), |home| Accounts::of(Some(home))?.default())
+}
+
+fn logged_in(tools: &Tools, who: &Authority) -> Result<Kept, CliError> {
+    let kept = match &tools.home {
+        Some(home) => Accounts::of(Some(home))?.find(who)?,
+        None => None,
+    };
+    kept.ok_or_else(|| {
+        let why = format!(
+            "it is not logged in: `at-functions login --handle {who}`, or set AT_FUNCTIONS_PASSWORD or give --password-file, with an app password (Settings, App Passwords)"
+        );
+        CliError::setting(who.to_string(), why)
+    })
+}
+
+fn nobody() -> CliError {
+    CliError::setting(
+        "account",
+        "nobody is logged in, or several and none is the default: `at-functions login`, or give --account; in scripts, set AT_FUNCTIONS_HANDLE and AT_FUNCTIONS_PASSWORD",
+    )
+}
+
+/// Where an account's password may go.
+pub(super) async fn find(tools: &Tools, at: &NetworkArgs, who: &Authority) -> Result<Place, CliError> {
+    Ok(match &at.pds {
+        Some(pds) => Place { pds: pds.clone(), did: None },
+        None => {
+            let account = locate::account(tools, at, who).await?;
+            Place { pds: account.pds, did: Some(account.did) }
+        }
+    })
+}
+
+/// Makes a session.
+pub(super) async fn create(
+    tools: &Tools,
+    who: &Authority,
+    place: &Place,
+    password: Password,
+) -> Result<Created, CliError> {
+    let input = InputData {
+        allow_takendown: None,
+        auth_factor_token: None,
+        identifier: who.to_string(),
+        password: password.0,
+    };
+    let output: SessionOutput =
+        Xrpc::anonymous(&tools.http, &place.pds).procedure(CREATE_SESSION, input).await?;
+    let expected = |did: &Did| place.did.as_ref().is_none_or(|expected| did == expected);
+    let asked = |did: &Did| !matches!(who, Authority::Did(asked) if asked != did);
+    match Did::parse(&output.did).ok().filter(expected).filter(asked) {
+        Some(did) => Ok(Created {
+            did,
+            handle: output.handle,
+            access_jwt: output.access_jwt,
+            refresh_jwt: output.refresh_jwt,
+        }),
+        None => Err(CliError::Unusable {
+            host: host_of(&place.pds),
+            why: "a session for another account".to_owned(),
+        }),
+    }
+}
+
+impl Secret {
+    /// What the flag or, without it, the variable names.
+    pub(super) fn given(file: Option<&Path>) -> Option<Secret> {
+        Secret::from(file, std::env::var("AT_FUNCTIONS_PASSWORD").ok())
+    }
+
+    fn from(file: Option<&Path>, variable: Option<String>) -> Option<Secret> {
+        let variable = variable.filter(|value| !value.is_empty()).map(Secret::Variable);
+        file.map(|path| Secret::File(path.to_owned())).or(variable)
+    }
+
+    /// The password itself.
+    pub(super) async fn read(self) -> Result<Password, CliError> {
+        match self {
+            Secret::File(path) => Password::parse("--password-file", password_in(&path).await?),
+            Secret::Variable(value) => Password::parse("AT_FUNCTIONS_PASSWORD", value),
+        }
+    }
+}
+
 impl Password {
-    /// The password from a file, or from the variable's value.
-    async fn take(file: Option<&Path>, variable: Option<String>) -> Result<Password, CliError> {
-        let (what, text) = match (file, variable) {
-            (Some(path), _) => ("--password-file", password_in(path).await?),
-            (None, Some(value)) if !value.is_empty() => ("AT_FUNCTIONS_PASSWORD", value),
-            (None, _) => {
-                return Err(CliError::setting(
-                    "password",
-                    "set AT_FUNCTIONS_PASSWORD or give --password-file, with an app password (Settings, App Passwords)",
-                ));
-            }
-        };
+    /// The password in a text that `what` gave; the end of its line is none of it.
+    pub(super) fn parse(what: &str, text: String) -> Result<Password, CliError> {
         let text = text.trim_end_matches(['\r', '\n']);
         match text {
             "" => Err(CliError::setting(what, "it is empty")),
@@ -154,6 +277,10 @@ async fn password_in(path: &Path) -> Result<String, CliError> {
 mod tests {
     use super::*;
 
+    async fn take(file: Option<&Path>, variable: Option<&str>) -> Option<Result<Password, CliError>> {
+        Some(Secret::from(file, variable.map(str::to_owned))?.read().await)
+    }
+
     fn why(result: Result<Password, CliError>) -> String {
         result.err().unwrap().to_string()
     }
@@ -164,12 +291,10 @@ mod tests {
         let path = dir.path().join("password");
         for content in ["from file", "from file\n", "from file\r\n"] {
             std::fs::write(&path, content).unwrap();
-            assert_eq!(
-                Password::take(Some(&path), Some("from variable".into())).await.unwrap().0,
-                "from file"
-            );
+            assert_eq!(take(Some(&path), Some("from variable")).await.unwrap().unwrap().0, "from file");
         }
-        assert_eq!(Password::take(None, Some(" kept as is ".into())).await.unwrap().0, " kept as is ");
+        assert_eq!(take(None, Some(" kept as is ")).await.unwrap().unwrap().0, " kept as is ");
+        assert!(take(None, None).await.is_none() && take(None, Some("")).await.is_none());
     }
 
     #[tokio::test]
@@ -182,16 +307,12 @@ mod tests {
             ("secret\nmore", "--password-file: expected one line"),
         ] {
             std::fs::write(&path, content).unwrap();
-            assert_eq!(why(Password::take(Some(&path), None).await), expected);
+            assert_eq!(why(take(Some(&path), None).await.unwrap()), expected);
         }
         std::fs::write(&path, "s".repeat(1 << 20)).unwrap();
-        assert_eq!(why(Password::take(Some(&path), None).await), "--password-file: too long for a password");
-        assert!(why(Password::take(None, None).await).contains("AT_FUNCTIONS_PASSWORD"));
-        assert!(why(Password::take(None, Some(String::new())).await).contains("AT_FUNCTIONS_PASSWORD"));
-        assert!(matches!(
-            Password::take(Some(Path::new("/nonexistent/x")), None).await,
-            Err(CliError::File { .. })
-        ));
+        assert_eq!(why(take(Some(&path), None).await.unwrap()), "--password-file: too long for a password");
+        let absent = take(Some(Path::new("/nonexistent/x")), None).await.unwrap();
+        assert!(matches!(absent, Err(CliError::File { .. })));
     }
 
     #[test]

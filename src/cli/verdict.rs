@@ -94,7 +94,7 @@ fn success(answer: &Answer) -> Report {
 fn failed_run(answer: &Answer) -> Report {
     let outcome = answer.outcome.as_str().unwrap_or_default();
     let error = answer.error.as_str().unwrap_or("no reason given");
-    let told = failure(&format!("{}: {}", shown(outcome), shown(error)), advice::for_outcome(outcome));
+    let told = failure(&format!("{}: {}", shown(outcome), shown(error)), advice::for_outcome(outcome, error));
     Report {
         text: Vec::new(),
         notes: with_log(answer, format!("{told}\n{}", cost(answer))),
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!((text.as_str(), exit), ("", Exit::Refused));
         assert_eq!(
             notes,
-            "error: timeout: over 100 ms\nTry a smaller input, or ask the author to raise maxDurationMs.\n101 ms"
+            "error: timeout: over 100 ms\nTry a smaller input. If the function is yours: raise max-duration-ms in at-functions.toml (5000 at most), and deploy.\n101 ms"
         );
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The longest DID that is taken (atproto.com/specs/did: 2 KiB).
 const MAX_BYTES: usize = 2048;
@@ -116,6 +116,12 @@ impl fmt::Debug for Did {
 impl Serialize for Did {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Did {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Did, D::Error> {
+        Did::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }
 

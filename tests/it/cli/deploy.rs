@@ -219,3 +219,47 @@ async fn a_pds_over_plain_http_elsewhere_gets_no_password() {
     assert!(stderr.contains("names no PDS that can be used"), "{stderr}");
     assert!(stderr.contains("--pds URL"), "{stderr}");
 }
+
+#[tokio::test]
+async fn waiting_ends_when_the_service_has_the_record() {
+    let (pds, dir) = (pds().await, tempfile::tempdir().unwrap());
+    let describe = "/xrpc/at.functions.describe";
+    pds.on(describe, answer(200, &json!({"cid": "bafyolder", "mayRun": true})));
+    let file = module_file(dir.path());
+    let arguments = ["deploy", &file, "--name", "echo", "--wait=did:web:fn.example.com"];
+    let child = as_author(&pds, &arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    while !pds.paths().contains(&describe.to_owned()) {
+        pds.shared.arrived.notified().await;
+    }
+    pds.on(describe, answer(200, &json!({"cid": "bafyrecord", "mayRun": true})));
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b"the service has it\n"[..]));
+    let asked: Vec<Seen> = pds.all_seen().into_iter().filter(|seen| seen.path == describe).collect();
+    assert!(asked.len() >= 2);
+    assert_eq!(asked[0].header("atproto-proxy"), Some("did:web:fn.example.com#at_functions"));
+    assert_eq!(asked[0].header("authorization"), Some("Bearer session-token"));
+    assert_eq!(asked[0].query, format!("function={}", FUNCTION.replace(':', "%3A").replace('/', "%2F")));
+}
+
+#[tokio::test]
+async fn a_service_that_would_not_run_what_was_deployed_is_told_with_its_reason() {
+    let (pds, dir) = (pds().await, tempfile::tempdir().unwrap());
+    let file = module_file(dir.path());
+    let refusal = json!({"error": "FunctionBlocked", "message": "not here"});
+    let told = answer(200, &json!({"cid": "bafyrecord", "mayRun": false, "refusal": refusal}));
+    let unknown = answer(501, &json!({"error": "MethodNotImplemented", "message": "no such method"}));
+    for (described, expected) in [(told, "FunctionBlocked: not here"), (unknown, "MethodNotImplemented")] {
+        pds.on("/xrpc/at.functions.describe", described);
+        let mut command = as_author(&pds, &["deploy", &file, "--name", "echo", "--wait"]);
+        let (code, stdout, stderr) = run(command.env("AT_FUNCTIONS_SERVICE", "did:web:fn.example.com")).await;
+        assert_eq!(code, 1);
+        assert!(stdout.starts_with("deployed echo 0.1.0"), "{stdout}");
+        assert!(
+            stderr.contains("it is written, but the service does not run it") && stderr.contains(expected),
+            "{stderr}"
+        );
+    }
+    let (code, _, stderr) = run(&mut as_author(&pds, &["deploy", &file, "--name", "echo", "--wait"])).await;
+    assert_eq!(code, 2);
+    assert!(stderr.contains("--wait=did:web:functions.example.com"), "{stderr}");
+}

@@ -5,6 +5,7 @@
 // Clippy takes only functions marked as tests for tests; these are their helpers.
 #![allow(clippy::unwrap_used)]
 
+mod accounts;
 mod check;
 mod deploy;
 mod described;

@@ -12,6 +12,7 @@
 //! ```
 
 mod account;
+mod accounts;
 mod calls;
 mod changes;
 pub(crate) mod client;
@@ -21,8 +22,10 @@ mod describe;
 mod functions;
 mod ground;
 mod install;
+mod lexicons;
 pub(crate) mod peer;
 mod policy;
+mod projects;
 mod reads;
 mod service;
 pub(crate) mod xrpc;
