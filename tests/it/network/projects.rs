@@ -8,10 +8,13 @@ use super::accounts::{Person, stderr};
 use super::functions::constant;
 use super::{Network, Service};
 
-fn write(project: &Path, version: &str, answer: &str, more: &str) {
+/// Writes a project, and builds it.
+async fn write(person: &Person<'_>, project: &Path, version: &str, answer: &str, more: &str) {
     let manifest = format!("name = \"fn\"\nversion = \"{version}\"\n{more}\n[build]\nmodule = \"fn.wasm\"\n");
     std::fs::write(project.join("at-functions.toml"), manifest).expect("a file can be written");
     std::fs::write(project.join("fn.wasm"), constant(answer)).expect("a file can be written");
+    let built = person.json(&["build", project.to_str().expect("a path that is text")]).await;
+    assert_eq!(built["fits"], true, "{built}");
 }
 
 #[tokio::test]
@@ -23,7 +26,7 @@ async fn a_project_is_deployed_compared_raised_and_rolled_back() {
     person.log_in(&author, &author.create_app_password("laptop").await).await;
     let dir = tempfile::tempdir().expect("a directory");
     let project = dir.path().to_str().expect("a path that is text");
-    write(dir.path(), "0.1.0", "\"one\"", "");
+    write(&person, dir.path(), "0.1.0", "\"one\"", "").await;
 
     let (code, told) = person.refusal(&["deploy", project]).await;
     assert_eq!(code, 2);
@@ -35,13 +38,13 @@ async fn a_project_is_deployed_compared_raised_and_rolled_back() {
     assert_eq!(again, json!({"uri": uri, "cid": first["cid"], "unchanged": true}));
 
     // Other code under the same version is refused, and nothing is written.
-    write(dir.path(), "0.1.0", "\"two\"", "");
+    write(&person, dir.path(), "0.1.0", "\"two\"", "").await;
     let (code, told) = person.refusal(&["deploy", project, "--yes"]).await;
     assert_eq!(code, 2);
     assert!(told.contains("other code is deployed as 0.1.0: raise the version (to 0.1.1, say)"), "{told}");
     assert_eq!(person.json(&["list"]).await["functions"][0]["cid"], first["cid"]);
 
-    write(dir.path(), "0.2.0", "\"two\"", "public = true\nmax-duration-ms = 500");
+    write(&person, dir.path(), "0.2.0", "\"two\"", "public = true\nmax-duration-ms = 500").await;
     let wait = format!("--wait={}", service.did());
     let output = person.run(&["deploy", project, "--yes", "--json", &wait]).await;
     let told = stderr(&output);
