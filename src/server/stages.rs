@@ -58,10 +58,11 @@ impl Stages {
         let (service, visitor, function) = (&self.service, &self.visitor, &self.function);
         let (deadline, mut record) = (Deadline::start(), CallRecord::default());
         let _admitted = enter(service, visitor, &self.head, deadline, &mut record).await?;
-        admission::function(visitor, &function.author, &function.rkey, &mut record)?;
+        let named = (&function.author, &function.rkey);
+        admission::function(visitor, service, named, deadline, &mut record).await?;
         let now = service.clock.since_epoch();
         admission::access(visitor, &service.registry, function, deadline, now, &mut record).await?;
-        let _admitted_to = service.gates.admit_to(function)?;
+        let _admitted_to = service.gates.admit_to(&visitor.policy, function)?;
         Ok(())
     }
 
