@@ -89,6 +89,8 @@ pub(crate) struct Called {
     pub(crate) micros: f64,
     /// Where the compiled function was, as the answer's `usage.cache` says; empty where it did not run.
     pub(crate) cache: String,
+    /// The body, where it did not run.
+    pub(crate) refusal: String,
 }
 
 /// Makes one call after the other over one connection, one token each.
@@ -108,7 +110,9 @@ pub(crate) async fn call_each(
         let said = read(&mut stream, &mut response).await?;
         let micros = sent.elapsed().as_secs_f64() * 1e6;
         let cache = said.split_once(r#""cache":""#).and_then(|(_, rest)| rest.split_once('"'));
-        called.push(Called { micros, cache: cache.map_or("", |(cache, _)| cache).to_owned() });
+        let cache = cache.map_or("", |(cache, _)| cache).to_owned();
+        let refusal = if cache.is_empty() { said.rsplit("\r\n").next().unwrap_or_default() } else { "" };
+        called.push(Called { micros, refusal: refusal.to_owned(), cache });
     }
     Ok(called)
 }

@@ -69,9 +69,10 @@ impl Stage {
     pub(crate) async fn one_after_the_other(&mut self, bodies: &[String]) -> anyhow::Result<Vec<Called>> {
         let tokens = self.tokens(bodies.len());
         let called = call_each(self.service, bodies, &tokens).await?;
-        let all_ran = called.iter().all(|call| !call.cache.is_empty());
-        anyhow::ensure!(all_ran, "not every function ran");
-        Ok(called)
+        match called.iter().find(|call| call.cache.is_empty()) {
+            Some(call) => anyhow::bail!("a call was refused after {:.0} us: {}", call.micros, call.refusal),
+            None => Ok(called),
+        }
     }
 
     /// How many compiled modules are on disk.
