@@ -61,8 +61,8 @@ pub(super) struct DevArgs {
     /// Where guests run: in threads, which is soonest ready, or in sealed worker processes as a service on Linux has them
     #[arg(long, default_value = "thread", value_name = "WALL")]
     isolation: Isolation,
-    /// What is logged, as `tracing` filters
-    #[arg(long, env = "AT_FUNCTIONS_LOG", default_value = "info", value_name = "FILTER")]
+    /// What is logged, as `tracing` filters; calls are told in a line of their own
+    #[arg(long, env = "AT_FUNCTIONS_LOG", default_value = "info,call=warn", value_name = "FILTER")]
     log: String,
 }
 

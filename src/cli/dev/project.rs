@@ -1,5 +1,7 @@
 //! Projects under `dev`: built and published at the start, and again whenever a source changes.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -13,6 +15,11 @@ use crate::clock::Clock;
 use crate::dev::Author;
 use crate::lexicon::Mode;
 use crate::repo::blob_cid;
+
+/// How long nothing may change before a build: editors save in several steps, with files that are gone at once.
+const SETTLED: Duration = Duration::from_millis(50);
+/// How often that is waited for, in a folder that is never at rest.
+const SETTLING: usize = 6;
 
 /// A project that is watched.
 pub(super) struct Watched {
@@ -39,14 +46,29 @@ impl Watched {
         if self.seen.as_ref() == Some(&now) {
             return;
         }
-        self.seen = Some(now);
+        if self.seen.is_some() {
+            self.settled(now).await;
+        }
         if let Err(error) = self.build_and_publish(author, clock).await {
             output::note(&failure(&error.to_string(), error.advice()));
             output::note(&format!("not published: {}; it is built again when a file changes", self.name()));
         }
     }
 
+    /// Waits until the sources stay as they are.
+    async fn settled(&self, mut seen: Sources) {
+        for _ in 0..SETTLING {
+            tokio::time::sleep(SETTLED).await;
+            let now = Sources::of(&self.project);
+            if now == seen {
+                break;
+            }
+            seen = now;
+        }
+    }
+
     async fn build_and_publish(&mut self, author: &Author, clock: &Clock) -> Result<(), CliError> {
+        self.seen = Some(Sources::of(&self.project));
         // The manifest may be what changed.
         self.project = Project::at(Some(&self.project.root))?;
         // Sources that it names now count from the start of this build.
