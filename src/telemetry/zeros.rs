@@ -8,9 +8,9 @@ use metrics::{counter, gauge, histogram};
 use super::stages::STAGE_SECONDS;
 use super::{
     ARTIFACT_LOOKUPS, BUILD_INFO, CALL_SECONDS, CALLS, COMPILE_SECONDS, COMPILES_ENDED, DESCRIBES,
-    HOST_CALLS, LOOKUPS, MEMO_LOOKUPS, NAMED_CALLS, READS, READY, RUN_WAIT_SECONDS, Stage, TRACED_CALLS, TRACED_ENDS,
-    UPSTREAM_REQUESTS, UPSTREAM_SECONDS, announce_policy_reloads, begin_overload_at_zero, record_audit,
-    record_kept_answers, record_memo, record_revisions, record_tokens, record_workers,
+    HOST_CALLS, LOOKUPS, MEMO_LOOKUPS, NAMED_CALLS, READS, READY, RUN_WAIT_SECONDS, Stage, TRACED_CALLS,
+    TRACED_ENDS, UPSTREAM_REQUESTS, UPSTREAM_SECONDS, announce_policy_reloads, begin_overload_at_zero,
+    record_audit, record_kept_answers, record_memo, record_revisions, record_tokens, record_workers,
 };
 use crate::audit;
 use crate::egress::{Ended, Way};
