@@ -113,8 +113,9 @@ fn told(figures: &Figures) -> String {
 async fn attacks() -> anyhow::Result<Vec<Attack>> {
     let many = 4 * cores();
     let longest = (5_000, 32);
-    let spinner = record_of(&*network::author().await?, "spin", modules::spinner()?, longest)?;
-    let hog = record_of(&*network::author().await?, "hog", modules::memory_hog()?, (5_000, 256))?;
+    let (spins, takes) = (network::author().await?, network::author().await?);
+    let spinner = record_of(&spins, "spin", modules::spinner()?, longest)?;
+    let hog = record_of(&takes, "hog", modules::memory_hog()?, (5_000, 256))?;
     let bomber = network::author().await?;
     let bomb = modules::compile_bomb()?;
     let bombs = (0..BOMBS)
