@@ -47,7 +47,8 @@ impl Colour {
 
     /// Lines with their first word in colour, if it says what kind of line it is.
     pub(super) fn lines(self, text: &str) -> String {
-        let kinds: [(&str, fn(Colour, &str) -> String); 3] =
+        type Paint = fn(Colour, &str) -> String;
+        let kinds: [(&str, Paint); 3] =
             [("error:", Colour::red), ("warning:", Colour::yellow), ("note:", Colour::yellow)];
         let line = |line: &str| {
             let kind = kinds.iter().find(|(word, _)| line.starts_with(word));

@@ -105,7 +105,10 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<()> {
     let admin_router = Admin::new(Arc::clone(&service), metrics).router();
     let admin = tokio::spawn(server::serve(admin, admin_router, std::future::pending()));
     let watcher = tokio::spawn(async move {
-        while watching {
+        if !watching {
+            return;
+        }
+        loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
             for found in modules.changed() {
                 report(&author, found);

@@ -85,7 +85,8 @@ mod tests {
     fn the_variables_say_where_things_are_kept() {
         let at = |state: &str, data: &str| Some(Home { state: state.into(), data: data.into() });
         let usual = at("/home/a/.local/state/at-functions", "/home/a/.local/share/at-functions");
-        let cases: [(&[(&str, &str)], Option<Home>); 6] = [
+        type Variables<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(Variables<'_>, Option<Home>); 6] = [
             (&[("HOME", "/home/a")], usual.clone()),
             (
                 &[("HOME", "/home/a"), ("XDG_STATE_HOME", "/s")],

@@ -96,7 +96,8 @@ pub(super) fn remove(path: &Path) -> Result<(), CliError> {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 

@@ -102,5 +102,5 @@ async fn a_way_to_a_service_needs_a_service() {
     let arguments = ["describe", FUNCTION, "--service", "did:web:a.com"];
     let (code, _, stderr) = run(&mut program(&arguments)).await;
     assert_eq!(code, 2);
-    assert!(stderr.contains("--handle"), "{stderr}");
+    assert!(stderr.contains("log in with `at-functions login`"), "{stderr}");
 }
