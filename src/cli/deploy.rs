@@ -265,6 +265,7 @@ fn report(args: &DeployArgs, wanted: &Wanted, code: &Code, written: &Written) ->
 mod tests {
     use clap::error::ErrorKind;
 
+    use super::super::project::Project;
     use super::super::{Command, parse};
     use super::*;
     use crate::cli::record::Draft;
@@ -289,12 +290,15 @@ mod tests {
         wanted(&[&[ECHO, "--name", "echo"], arguments].concat()).await.unwrap().draft
     }
 
+    /// A project as its build leaves it.
     fn project(more: &str) -> (tempfile::TempDir, String) {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::copy(ECHO, dir.path().join("f.wasm")).unwrap();
         std::fs::write(dir.path().join("in.json"), r#"{"type": "object"}"#).unwrap();
         let text = format!("name = \"echo\"\nversion = \"1.2.3\"\n{more}\n[build]\nmodule = \"f.wasm\"\n");
         std::fs::write(dir.path().join("at-functions.toml"), text).unwrap();
+        let module = Project::at(Some(dir.path())).unwrap().module();
+        std::fs::create_dir(module.parent().unwrap()).unwrap();
+        std::fs::copy(ECHO, module).unwrap();
         let path = dir.path().to_str().unwrap().to_owned();
         (dir, path)
     }
@@ -329,9 +333,12 @@ mod tests {
     #[tokio::test]
     async fn what_a_project_lacks_is_told() {
         let (dir, path) = project("");
-        std::fs::remove_file(dir.path().join("f.wasm")).unwrap();
+        std::fs::remove_file(dir.path().join("dist/echo.wasm")).unwrap();
         let told = wanted(&[&path]).await.err().unwrap().to_string();
-        assert!(told.ends_with("f.wasm: it is not there: `at-functions build` makes it"), "{told}");
+        assert!(
+            told.ends_with("at-functions.toml: the project is not built yet: `at-functions build` does it"),
+            "{told}"
+        );
         let told = wanted(&[ECHO]).await.err().unwrap().to_string();
         assert!(told.starts_with("--name: give the function's name, or deploy a project"), "{told}");
         let told = wanted(&[ECHO, "--name", "a", "--strict-output"]).await.err().unwrap().to_string();
