@@ -1,6 +1,7 @@
 //! Callers with keys of both curves, their DID documents on loopback, and tokens of theirs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use at_functions::auth::ServiceToken;
 use at_functions::identity::{Curve, Did, PublicKey, SigningKey};
@@ -14,6 +15,10 @@ use serde_json::json;
 
 /// Callers of each curve, who take turns: one alone would use up its share of the memory of used tokens.
 const CALLERS: usize = 12;
+
+/// How long a token is good: it is used in the round that it is made for, and until it ends it takes of what their host
+/// may have remembered of used tokens.
+const LIFE: Duration = Duration::from_secs(30);
 
 /// What a caller signs with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +104,8 @@ impl Callers {
 impl Signer {
     fn token(&self, number: usize, audience: &str, now: u64) -> String {
         let issuer = &self.dids[number % self.dids.len()];
-        let token = ServiceToken::new(issuer, audience, "at.functions.run", now).id(format!("{number:012}"));
+        let token = ServiceToken::new(issuer, audience, "at.functions.run", now).life(LIFE);
+        let token = token.id(format!("{number:012}"));
         match &self.secret {
             Secret::K256(key) => token.sign(key),
             Secret::P256(key) => {

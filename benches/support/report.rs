@@ -88,7 +88,8 @@ fn machine() -> Value {
         "processor": field(&read("/proc/cpuinfo"), "model name"),
         "cores": cores(),
         "memory": field(&read("/proc/meminfo"), "MemTotal"),
-        "kernel": read("/proc/sys/kernel/osrelease").trim(),
+        // Without what its builder calls it.
+        "kernel": read("/proc/sys/kernel/osrelease").trim().split('-').next().unwrap_or_default(),
         "build": if cfg!(debug_assertions) { "with debug assertions" } else { "release" },
         "commit": commit(),
     })
