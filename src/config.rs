@@ -7,18 +7,22 @@
 // The comments on settings are their help texts, in which a link would show its brackets.
 #![allow(rustdoc::bare_urls)]
 
+mod choices;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::{CommandFactory, Parser};
 use serde::Deserialize;
 use url::Url;
 
 use crate::idempotency::Limits;
 use crate::identity::{Hostname, ServiceId};
 use crate::policy::limits::{Limit, Rates, TrustedProxies};
+
+pub use self::choices::{Anonymous, AuditRule, Isolation, LogFormat, UndeclaredReads};
 
 /// What the settings' environment variables start with.
 pub const VARIABLE_PREFIX: &str = "AT_FUNCTIONS_";
@@ -156,64 +160,6 @@ pub struct Settings {
     #[cfg(feature = "otlp")]
     #[arg(long, env = "AT_FUNCTIONS_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<Url>,
-}
-
-/// What happens to calls without a token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Anonymous {
-    /// They are refused (401 `AuthMissing`).
-    #[default]
-    Deny,
-    /// They may run public functions.
-    Public,
-}
-
-/// What a function that declares no reads may read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum UndeclaredReads {
-    /// Any public repo.
-    #[default]
-    Any,
-    /// Nothing.
-    None,
-}
-
-/// Where guests run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Isolation {
-    /// In threads of the service.
-    #[cfg_attr(not(target_os = "linux"), default)]
-    Thread,
-    /// In sealed worker processes. Linux only.
-    #[cfg_attr(target_os = "linux", default)]
-    Process,
-}
-
-/// What happens to calls while the audit log cannot be written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum AuditRule {
-    /// They are refused (503 `NotEnoughResources`).
-    #[default]
-    Refuse,
-    /// They are answered, and counted as missing from the log.
-    Drop,
-}
-
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    #[serde(alias = "pretty")]
-    #[value(alias = "pretty")]
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// The settings, complete and checked.

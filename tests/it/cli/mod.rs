@@ -14,6 +14,7 @@ mod invoke;
 mod program;
 mod records;
 mod run;
+mod run_reads;
 
 use std::path::Path;
 use std::process::{Output, Stdio};
