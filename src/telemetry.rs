@@ -247,7 +247,15 @@ pub fn record_revisions(kept: bool) {
 
 /// Counts one look for the output of an earlier call.
 pub fn count_memo_lookup(found: bool) {
-    counter!(MEMO_LOOKUPS, "found" => if found { "yes" } else { "no" }).increment(1);
+    match handles::known() {
+        Some(known) => known.memo_lookup(found).increment(1),
+        None => counter!(MEMO_LOOKUPS, "found" => told_found(found)).increment(1),
+    }
+}
+
+/// Whether something was found, as a label.
+fn told_found(found: bool) -> &'static str {
+    if found { "yes" } else { "no" }
 }
 
 /// Records what is kept of outputs, when it is asked for.

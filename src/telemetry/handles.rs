@@ -9,7 +9,9 @@ use std::sync::OnceLock;
 use metrics::{Counter, Histogram, counter, histogram};
 
 use super::stages::STAGE_SECONDS;
-use super::{ARTIFACT_LOOKUPS, CALL_SECONDS, CALLS, LOOKUPS, RUN_WAIT_SECONDS, Stage};
+use super::{
+    ARTIFACT_LOOKUPS, CALL_SECONDS, CALLS, LOOKUPS, MEMO_LOOKUPS, RUN_WAIT_SECONDS, Stage, told_found,
+};
 use crate::sandbox::Outcome;
 use crate::workers::CacheState;
 
@@ -26,6 +28,8 @@ pub(super) struct Handles {
     ok: Counter,
     warm: Counter,
     lookups: [Counter; WARM_LOOKUPS.len()],
+    /// Not found, and found.
+    memo_lookups: [Counter; 2],
 }
 
 /// Looks them up. To be called when the recorder is installed.
@@ -37,6 +41,7 @@ pub(super) fn look_up() {
         ok: counter!(CALLS, "decided" => Outcome::Ok.as_str()),
         warm: counter!(ARTIFACT_LOOKUPS, "from" => CacheState::Warm.as_str()),
         lookups: WARM_LOOKUPS.map(|what| counter!(LOOKUPS, "what" => what, "from" => "memory")),
+        memo_lookups: [false, true].map(|found| counter!(MEMO_LOOKUPS, "found" => told_found(found))),
     });
 }
 
@@ -60,6 +65,11 @@ impl Handles {
     pub(super) fn lookup(&self, what: &str) -> Option<&Counter> {
         let place = WARM_LOOKUPS.iter().position(|known| *known == what)?;
         self.lookups.get(place)
+    }
+
+    /// The counter of looks for the output of an earlier call.
+    pub(super) fn memo_lookup(&self, found: bool) -> &Counter {
+        &self.memo_lookups[usize::from(found)]
     }
 
     /// What calls spent in a stage.

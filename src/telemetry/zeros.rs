@@ -11,6 +11,7 @@ use super::{
     HOST_CALLS, LOOKUPS, MEMO_LOOKUPS, NAMED_CALLS, READS, READY, RUN_WAIT_SECONDS, Stage, TRACED_CALLS,
     TRACED_ENDS, UPSTREAM_REQUESTS, UPSTREAM_SECONDS, announce_policy_reloads, begin_overload_at_zero,
     record_audit, record_kept_answers, record_memo, record_revisions, record_tokens, record_workers,
+    told_found,
 };
 use crate::audit;
 use crate::egress::{Ended, Way};
@@ -73,8 +74,8 @@ pub(super) fn register() {
     record_audit(&audit::Stats::default());
     record_kept_answers(&idempotency::Stats::default());
     record_revisions(false);
-    for found in ["yes", "no"] {
-        counter!(MEMO_LOOKUPS, "found" => found).increment(0);
+    for found in [false, true] {
+        counter!(MEMO_LOOKUPS, "found" => told_found(found)).increment(0);
     }
     record_memo(&memo::Stats::default());
     record_workers(&Stats::default());
