@@ -8,7 +8,7 @@
 //! of this process ([`ThreadSandbox`]) or behind a wall of their own.
 //!
 //! The way of a run through the files: `admission` judged the module before it was compiled
-//! (`compile`) and loaded (`deserialize`) as an `artifact`; `executor` gives the run its turns on
+//! (`compile`) and `loaded` (`deserialize`) as an `artifact`; `executor` gives the run its turns on
 //! threads of its own, which `ticker` cuts
 //! into slices and `stopwatch` times; `program` speaks the ABI of its mode while `meter` counts its
 //! memory; what it asks of its `host` goes through the `door`; `json` checks what came out.
@@ -35,6 +35,7 @@ mod host;
 mod job;
 mod json;
 mod linear;
+mod loaded;
 mod logs;
 mod meter;
 mod outcome;

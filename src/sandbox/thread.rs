@@ -21,10 +21,11 @@ use super::compile::{self, Compiled, Compiler};
 use super::executor::{Executor, Handle, Source};
 use super::guest::{self, Control, Ended};
 use super::host::Host;
-use super::program::{Linkers, Output, Program};
+use super::loaded::Loaded;
+use super::program::{Linkers, Output};
 use super::{
-    Artifact, BoxFuture, CompileError, Completion, InstallError, Job, Lease, Load, Logs, Lost, Outcome,
-    Sandbox, StartError, Usage, deserialize, engine,
+    Artifact, BoxFuture, CompileError, Completion, InstallError, Job, Lease, Load, Lost, Outcome, Sandbox,
+    StartError, Usage, engine,
 };
 use crate::lexicon::Mode;
 
@@ -120,7 +121,7 @@ impl ThreadSandbox {
             done(Err(Lost::ForeignArtifact));
             return Running(None);
         };
-        if let Some(completion) = too_large_to_start(&loaded, &job) {
+        if let Some(completion) = loaded.too_large_to_start(&job) {
             drop(lease);
             done(Ok(completion));
             return Running(None);
@@ -167,7 +168,7 @@ impl Sandbox for ThreadSandbox {
     }
 
     fn install(&self, compiled: &Compiled) -> Result<Artifact, InstallError> {
-        let loaded = load(&self.engine, &self.linkers, compiled)?;
+        let loaded = Loaded::of(&self.engine, &self.linkers, compiled)?;
         Ok(Artifact::new(Arc::new(loaded), compiled.code().len()))
     }
 
@@ -239,25 +240,6 @@ impl Drop for Running {
     }
 }
 
-/// What an [`Artifact`] of this sandbox holds.
-struct Loaded {
-    program: Program,
-    initial_bytes: u64,
-}
-
-/// A function that starts with more memory than its record allows does not start at all.
-fn too_large_to_start(loaded: &Loaded, job: &Job) -> Option<Completion> {
-    (loaded.initial_bytes > job.limits.memory_bytes).then(|| Completion {
-        result: Err(guest::memory_exceeded(
-            &job.limits,
-            &format!("it starts with {} KiB", loaded.initial_bytes.div_ceil(1024)),
-        )),
-        wall: Duration::ZERO,
-        usage: Usage { input_bytes: job.input.len() as u64, ..Usage::default() },
-        logs: Logs::default(),
-    })
-}
-
 /// Runs a guest in a store of its own, which is gone when this returns.
 async fn run(
     engine: &Engine,
@@ -268,8 +250,8 @@ async fn run(
 ) -> Result<Completion, Lost> {
     let Job { input, limits, context, door, .. } = job;
     let host = Host::new(door, context, &limits, Arc::clone(control), alarms);
-    let mut store = guest::store(engine, &limits, loaded.program.parts(), host, control)?;
-    let ended = loaded.program.run(&mut store, &input).await;
+    let mut store = guest::store(engine, &limits, loaded.program().parts(), host, control)?;
+    let ended = loaded.program().run(&mut store, &input).await;
     let took = control.stopwatch.reads();
     let result = finish(ended, control, took.elapsed)?;
     let usage = Usage {
@@ -340,26 +322,6 @@ fn compile_all(compiler: &Compiler, queue: &Mutex<mpsc::Receiver<Compile>>) {
         drop(_counted);
         let _ = answer.send(result);
     }
-}
-
-fn load(engine: &Engine, linkers: &Linkers, compiled: &Compiled) -> Result<Loaded, InstallError> {
-    let failed = |error: wasmtime::Error| match guest::is_the_machines(&error) {
-        true => InstallError::Machine(error.to_string()),
-        false => InstallError::Foreign(error.root_cause().to_string()),
-    };
-    // The image of a memory is made here rather than in the first run's time.
-    let no_image = |error: wasmtime::Error| InstallError::Machine(error.to_string());
-    let misfit = || InstallError::Foreign(format!("it does not fit mode {}", compiled.mode()));
-    let program = if compiled.mode().is_component() {
-        let component = deserialize::component(engine, compiled).map_err(failed)?;
-        component.initialize_copy_on_write_image().map_err(no_image)?;
-        Program::component(linkers, &component).map_err(|_| misfit())?
-    } else {
-        let module = deserialize::module(engine, compiled).map_err(failed)?;
-        module.initialize_copy_on_write_image().map_err(no_image)?;
-        Program::core(linkers, compiled.mode(), &module).ok_or_else(misfit)?
-    };
-    Ok(Loaded { program, initial_bytes: compiled.initial_bytes() })
 }
 
 /// Lowers the priority of this thread. On Linux, niceness is a thread's own; elsewhere it would be

@@ -16,7 +16,7 @@ pub(super) const TICK: Duration = Duration::from_millis(1);
 /// Ticks without a run after which the thread sleeps until there is one. Runs that follow each other
 /// closely need not wake it each time; for those that come later it is cheaper to be woken than to tick on, and
 /// there may be many workers that each have a run now and then.
-const LINGER: u32 = 4;
+const LINGER: u32 = 1;
 
 /// The thread that advances an engine's epoch. Ends with its last handle, or with the engine.
 pub(super) struct Ticker {

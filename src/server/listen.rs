@@ -16,9 +16,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 
-use super::StartError;
 use super::connection::{Phase, Timed};
 use super::limited::Peer;
+use super::{StartError, descriptors};
 
 /// How long an idle connection is kept (longer than any pool that PDSes and fronts keep).
 const IDLE: Duration = Duration::from_secs(180);
@@ -46,7 +46,11 @@ impl Listener {
         let bound = async {
             let socket = TcpListener::bind(address).await?;
             let address = socket.local_addr()?;
-            Ok::<_, std::io::Error>(Listener { socket, address, max_connections: max_connections() })
+            Ok::<_, std::io::Error>(Listener {
+                socket,
+                address,
+                max_connections: descriptors::for_connections().min(MAX_CONNECTIONS),
+            })
         };
         bound.await.map_err(|error| StartError::of(format!("{setting} {address}: {error}")))
     }
@@ -198,18 +202,6 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.connections.open().phases.remove(&self.number);
     }
-}
-
-/// As many as there may be, while half of the process's file descriptors are left for everything else.
-/// Systems give a process few at first, and more when it asks.
-fn max_connections() -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current != maximum {
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    }
-    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(descriptors / 2).unwrap_or(usize::MAX).clamp(16, MAX_CONNECTIONS)
 }
 
 #[cfg(test)]

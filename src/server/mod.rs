@@ -14,6 +14,7 @@ mod call_log;
 mod connection;
 mod deadline;
 mod describe;
+mod descriptors;
 mod envelope;
 mod error;
 mod execute;

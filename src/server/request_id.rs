@@ -1,6 +1,9 @@
 //! The name of one request, in its log lines, its response header and its errors.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderMap;
 use tracing::Span;
@@ -19,9 +22,13 @@ impl RequestId {
     /// The header that carries it to direct callers.
     pub(super) const HEADER: &'static str = "x-request-id";
 
-    /// A new one. It names, and protects nothing: where the machine has no randomness, it is zero.
+    /// A new one. It names, and protects nothing: a number in order, hashed with a key of this process, is
+    /// random enough, and takes no system call.
     pub(super) fn random() -> RequestId {
-        RequestId { id: format!("{:016x}", getrandom::u64().unwrap_or(0)), trace: None }
+        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = KEY.hash_one(NEXT.fetch_add(1, Ordering::Relaxed));
+        RequestId { id: format!("{number:016x}"), trace: None }
     }
 
     /// A new one for a request with these headers.

@@ -20,6 +20,7 @@ use crate::sandbox::Sandbox;
 use crate::workers::{Stats, Store, StoreConfig, Workers, WorkersConfig};
 
 use super::XrpcError;
+use super::descriptors;
 use super::isolation;
 use super::issuers::ResolvedIssuers;
 use super::limited::Gates;
@@ -93,8 +94,13 @@ impl Service {
             across_callers: config.memo_across_callers,
             engine: sandbox.fingerprint(),
         };
+        let bounds = WorkersConfig::default();
         let workers = Workers::start(
-            WorkersConfig { memory_budget_bytes: config.memory_budget_bytes, ..WorkersConfig::default() },
+            WorkersConfig {
+                memory_budget_bytes: config.memory_budget_bytes,
+                max_artifacts: bounds.max_artifacts.min(descriptors::for_artifacts()),
+                ..bounds
+            },
             sandbox,
             artifact_store(config, clock.clone()),
         );

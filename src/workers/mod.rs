@@ -56,6 +56,9 @@ pub struct WorkersConfig {
     pub max_preparing_per_author: usize,
     /// Memory for artifacts that are kept.
     pub artifact_cache_bytes: u64,
+    /// How many these are at most. Each keeps a file descriptor and some mappings, of which there are only so
+    /// many, however small it is.
+    pub max_artifacts: usize,
     /// How long a module's refusal is remembered.
     pub refusal_ttl: Duration,
 }
@@ -70,6 +73,7 @@ impl Default for WorkersConfig {
             max_preparing: 64,
             max_preparing_per_author: 4,
             artifact_cache_bytes: 256 << 20,
+            max_artifacts: 4_096,
             refusal_ttl: Duration::from_secs(600),
         }
     }

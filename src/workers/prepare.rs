@@ -23,9 +23,6 @@ use crate::telemetry;
 
 /// Refusals that are remembered; each is some hundred bytes.
 const MAX_REFUSALS: u64 = 10_000;
-/// What an artifact weighs at least. Each keeps a file descriptor and some mappings, of which there
-/// are only so many, however small it is.
-const LEAST_WEIGHT: usize = 512 * 1024;
 
 /// What is to be prepared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,12 +186,13 @@ impl Preparations {
     pub(super) fn new(config: &WorkersConfig, sandbox: Arc<dyn Sandbox>, disk: Option<Disk>) -> Preparations {
         let max_places = config.max_preparing.clamp(1, Semaphore::MAX_PERMITS);
         let max_compiles = config.max_compiles.min(sandbox.max_compiles()).clamp(1, Semaphore::MAX_PERMITS);
+        let least = config.artifact_cache_bytes / config.max_artifacts.max(1) as u64;
         Preparations {
             sandbox,
             artifacts: Cache::builder()
                 .max_capacity(config.artifact_cache_bytes)
-                .weigher(|_, artifact: &Artifact| {
-                    u32::try_from(artifact.bytes().max(LEAST_WEIGHT)).unwrap_or(u32::MAX)
+                .weigher(move |_, artifact: &Artifact| {
+                    u32::try_from(least.max(artifact.bytes() as u64)).unwrap_or(u32::MAX)
                 })
                 .build(),
             refusals: Cache::builder().max_capacity(MAX_REFUSALS).time_to_live(config.refusal_ttl).build(),

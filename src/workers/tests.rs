@@ -115,6 +115,7 @@ const CONFIG: WorkersConfig = WorkersConfig {
     max_preparing: 8,
     max_preparing_per_author: 2,
     artifact_cache_bytes: 100 << 20,
+    max_artifacts: 200,
     refusal_ttl: Duration::from_secs(600),
 };
 

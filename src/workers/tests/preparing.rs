@@ -183,14 +183,14 @@ async fn preparations_are_bounded_on_the_whole_and_for_each_author() {
 }
 
 #[tokio::test]
-async fn artifacts_are_kept_within_their_bytes() {
-    let config = WorkersConfig { artifact_cache_bytes: 2 << 20, ..CONFIG };
+async fn artifacts_are_kept_within_their_bytes_and_their_number() {
+    let config = WorkersConfig { artifact_cache_bytes: 2 << 20, max_artifacts: 4, ..CONFIG };
     let (workers, puppet) = start(config, Puppet::new());
     puppet.compile_permits.add_permits(100);
     for number in 0..20 {
         workers.prepare(module(number, "a"), some_code).await.unwrap();
     }
-    // Each counts for half a mebibyte, however small it is.
+    // Each counts for a fourth, however small it is.
     let stats = workers.stats();
     assert_eq!((stats.artifacts, stats.artifact_bytes), (4, 2 << 20));
 }
