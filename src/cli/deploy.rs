@@ -32,8 +32,8 @@ use crate::repo::blob_cid;
 
 /// Put a function into your repo, or a new version of one.
 ///
-/// In a project (a folder with at-functions.toml), it shows what changes against the record that is there, and asks. Code
-/// that changed needs a higher version. With FILE, the flags say what the record says, and it is put as it is told.
+/// In a project (a folder with at-functions.toml), it builds what is older than its sources, shows what changes against the
+/// record that is there, and asks. Code that changed needs a higher version. With FILE, the flags say what the record says, and it is put as it is told.
 ///
 /// Judges the code by the rules of a service, uploads it to your PDS, and writes the record at.functions.metadata/KEY that
 /// describes it. Any AT Functions service can run it from then on; nothing is uploaded to a service. To look at it first:
@@ -91,6 +91,9 @@ pub(super) struct DeployArgs {
     /// Let a run fail whose output does not meet its schema
     #[arg(long)]
     strict_output: bool,
+    /// Deploy a project's module as it is, also where sources are newer
+    #[arg(long)]
+    no_build: bool,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -334,7 +337,7 @@ mod tests {
     async fn what_a_project_lacks_is_told() {
         let (dir, path) = project("");
         std::fs::remove_file(dir.path().join("dist/echo.wasm")).unwrap();
-        let told = wanted(&[&path]).await.err().unwrap().to_string();
+        let told = wanted(&[&path, "--no-build"]).await.err().unwrap().to_string();
         assert!(
             told.ends_with("at-functions.toml: the project is not built yet: `at-functions build` does it"),
             "{told}"
