@@ -1,13 +1,14 @@
 //! `invoke`: one call of a function, by one of three ways to the service.
 
 use std::path::Path;
+use std::time::Duration;
 
 use atrium_api::com::atproto::server::get_service_auth::{
     NSID as GET_SERVICE_AUTH, OutputData as ServiceAuth, ParametersData as ServiceAuthParameters,
 };
 use clap::Args;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{Request, request};
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{Request, Response, request};
 use ipld_core::cid::Cid;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -15,12 +16,14 @@ use url::Url;
 
 use super::Tools;
 use super::client::{Budget, host_of};
+use super::credential::Credential;
 use super::describe::at_uri;
 use super::error::CliError;
 use super::files::{self, STDIN};
 use super::locate::{self, NetworkArgs};
 use super::output::Report;
 use super::session::{LoginArgs, Session};
+use super::usage::InForce;
 use super::verdict;
 use crate::clock::Clock;
 use crate::idempotency::{IdempotencyKey, InvalidKey};
@@ -29,6 +32,10 @@ use crate::lexicon::AtUri;
 
 /// The method that runs a function.
 const RUN: &str = "at.functions.run";
+/// The method that tells the limits in force.
+pub(super) const DESCRIBE: &str = "at.functions.describe";
+/// How long the limits are waited for once there is an answer to be shown.
+const LIMITS_WAIT: Duration = Duration::from_secs(2);
 /// The most that an operator can let a service take.
 const MAX_INPUT_BYTES: u64 = 10 * 1024 * 1024;
 /// Life of a token for one direct call, in seconds: enough for slow clocks, useless to a thief.
@@ -40,7 +47,8 @@ const TOKEN_LIFE: u64 = 60;
 /// --direct gets a token from your PDS for this one call and takes it to the service itself;
 /// --anonymous takes nothing along, for services that allow it.
 ///
-/// The output goes to stdout as JSON; what it cost goes to stderr.
+/// The output goes to stdout as JSON; what it used beside the limits in force goes to stderr. For the limits the service
+/// is asked a second question (at.functions.describe), which counts as a call; with --json nothing but the call is sent.
 #[derive(Args)]
 #[command(after_help = concat!(
     "\
@@ -121,6 +129,8 @@ struct Call<'a> {
 /// How somebody wants a method of a service to be asked, and as whom.
 pub(super) struct Choice<'a> {
     pub(super) method: &'static str,
+    /// Another method that is asked too.
+    pub(super) also: Option<&'static str>,
     pub(super) direct: bool,
     pub(super) anonymous: bool,
     pub(super) login: &'a LoginArgs,
@@ -130,7 +140,9 @@ pub(super) struct Choice<'a> {
 /// Where the call goes first, and what it shows there.
 pub(super) struct Way {
     pub(super) server: Url,
-    token: Option<String>,
+    credential: Option<Credential>,
+    /// For the other method, where a credential is good for one alone.
+    also: Option<Credential>,
     /// For a PDS: whom to hand the call to.
     proxy: Option<String>,
 }
@@ -154,9 +166,40 @@ pub(super) async fn invoke(tools: &Tools, args: InvokeArgs) -> Result<Report, Cl
         return Err(CliError::setting("--service", why));
     };
     let InvokeArgs { direct, anonymous, ref login, ref network, .. } = args;
-    let way = way(tools, &Choice { method: RUN, direct, anonymous, login, network }, service).await?;
-    let answer = tools.http.exchange(request(&way, body)?, Budget::CALL).await?;
-    Ok(verdict::report(&host_of(&way.server), answer.status().as_u16(), answer.into_body(), args.json))
+    let limits_method = (!args.json).then_some(DESCRIBE);
+    let choice = Choice { method: RUN, also: limits_method, direct, anonymous, login, network };
+    let way = way(tools, &choice, service).await?;
+    let request = request(&way, body)?;
+    let answering = way.send(tools, request, Budget::CALL);
+    let (answer, limits) = if args.json {
+        (answering.await?, None)
+    } else {
+        with_limits(tools, &way, &args.function, answering).await?
+    };
+    let (status, body) = (answer.status().as_u16(), answer.into_body());
+    Ok(verdict::report(&host_of(&way.server), status, body, limits.as_ref(), args.json))
+}
+
+/// The answer, and the limits in force, which are asked for while it is waited for, and are nothing to fail for.
+async fn with_limits(
+    tools: &Tools,
+    way: &Way,
+    function: &AtUri,
+    answering: impl Future<Output = Result<Response<Vec<u8>>, CliError>>,
+) -> Result<(Response<Vec<u8>>, Option<InForce>), CliError> {
+    let asking = async {
+        let described = way.send_also(tools, describe(way, function).ok()?, Budget::CALL).await.ok()?;
+        InForce::parse(described.body())
+    };
+    let mut asking = std::pin::pin!(asking);
+    let mut answering = std::pin::pin!(answering);
+    tokio::select! {
+        answer = &mut answering => {
+            let limits = tokio::time::timeout(LIMITS_WAIT, asking).await;
+            Ok((answer?, limits.ok().flatten()))
+        }
+        limits = &mut asking => Ok((answering.await?, limits)),
+    }
 }
 
 /// The input as JSON text.
@@ -177,7 +220,7 @@ pub(super) async fn input(given: &str) -> Result<Box<RawValue>, CliError> {
 pub(super) async fn way(tools: &Tools, args: &Choice<'_>, service: &ServiceRef) -> Result<Way, CliError> {
     if args.anonymous {
         let server = locate::service(tools, args.network, service).await?;
-        return Ok(Way { server, token: None, proxy: None });
+        return Ok(Way { server, credential: None, also: None, proxy: None });
     }
     if args.login.is_nobody(tools)? {
         let why = "log in with `at-functions login`, or set AT_FUNCTIONS_HANDLE; or call with --anonymous, where the service takes that";
@@ -187,15 +230,22 @@ pub(super) async fn way(tools: &Tools, args: &Choice<'_>, service: &ServiceRef) 
         let session = Session::open(tools, args.login, args.network).await?;
         return Ok(Way {
             server: session.pds().clone(),
-            token: Some(session.token().to_owned()),
+            credential: Some(session.into_credential()),
+            also: None,
             proxy: Some(service.to_string()),
         });
     }
     // Located first: a login is wasted on a service that is not there.
     let server = locate::service(tools, args.network, service).await?;
     let session = Session::open(tools, args.login, args.network).await?;
-    let token = service_token(tools, &session, service, args.method).await?;
-    Ok(Way { server, token: Some(token), proxy: None })
+    let token = async |method: Option<&str>| match method {
+        Some(method) => {
+            service_token(tools, &session, service, method).await.map(Credential::Bearer).map(Some)
+        }
+        None => Ok(None),
+    };
+    let (credential, also) = tokio::try_join!(token(Some(args.method)), token(args.also))?;
+    Ok(Way { server, credential, also, proxy: None })
 }
 
 /// A token that is good for one method of this service, for a minute.
@@ -220,23 +270,59 @@ fn expiry(clock: &Clock) -> i64 {
 fn request(way: &Way, body: Vec<u8>) -> Result<Request<Vec<u8>>, CliError> {
     let url = format!("{}/xrpc/{RUN}", way.server.origin().ascii_serialization());
     let request = Request::post(url).header(CONTENT_TYPE, "application/json");
-    shown(way, request)?.body(body).map_err(|error| CliError::setting("--service", error))
+    shown(way, request).body(body).map_err(|error| CliError::setting("--service", error))
 }
 
-/// A request with what it shows on its way.
-pub(super) fn shown(way: &Way, request: request::Builder) -> Result<request::Builder, CliError> {
-    let mut request = request.header(ACCEPT, "application/json");
-    if let Some(token) = &way.token {
-        let unusable =
-            |_| CliError::Unusable { host: host_of(&way.server), why: "a token that is no text".to_owned() };
-        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(unusable)?;
-        value.set_sensitive(true);
-        request = request.header(AUTHORIZATION, value);
+/// A request for this way, but for the credential.
+fn shown(way: &Way, request: request::Builder) -> request::Builder {
+    let request = request.header(ACCEPT, "application/json");
+    match &way.proxy {
+        Some(proxy) => request.header("atproto-proxy", proxy),
+        None => request,
     }
-    if let Some(proxy) = &way.proxy {
-        request = request.header("atproto-proxy", proxy);
+}
+
+impl Way {
+    /// Sends a request with the credential of this way.
+    pub(super) async fn send(
+        &self,
+        tools: &Tools,
+        request: Request<Vec<u8>>,
+        budget: Budget,
+    ) -> Result<Response<Vec<u8>>, CliError> {
+        send(tools, self.credential.as_ref(), request, budget).await
     }
-    Ok(request)
+
+    /// The same for the other method.
+    async fn send_also(
+        &self,
+        tools: &Tools,
+        request: Request<Vec<u8>>,
+        budget: Budget,
+    ) -> Result<Response<Vec<u8>>, CliError> {
+        send(tools, self.also.as_ref().or(self.credential.as_ref()), request, budget).await
+    }
+}
+
+async fn send(
+    tools: &Tools,
+    credential: Option<&Credential>,
+    request: Request<Vec<u8>>,
+    budget: Budget,
+) -> Result<Response<Vec<u8>>, CliError> {
+    match credential {
+        Some(credential) => credential.send(&tools.http, request, budget).await,
+        None => tools.http.exchange(request, budget).await,
+    }
+}
+
+/// A question for what a service says of a function.
+pub(super) fn describe(way: &Way, function: &AtUri) -> Result<Request<Vec<u8>>, CliError> {
+    let mut url = way.server.clone();
+    url.set_path(&format!("/xrpc/{DESCRIBE}"));
+    url.query_pairs_mut().clear().append_pair("function", &function.to_string());
+    let request = shown(way, Request::get(url.as_str())).body(Vec::new());
+    request.map_err(|error| CliError::setting("--service", error))
 }
 
 #[cfg(test)]
@@ -312,15 +398,16 @@ mod tests {
         let server = Url::parse("https://pds.example.com").unwrap();
         let proxied = Way {
             server: server.clone(),
-            token: Some("secret".to_owned()),
+            also: None,
+            credential: Some(Credential::Bearer("secret".to_owned())),
             proxy: Some("did:web:a.com#at_functions".to_owned()),
         };
         let sent = request(&proxied, b"{}".to_vec()).unwrap();
         assert_eq!(sent.uri(), "https://pds.example.com/xrpc/at.functions.run");
-        assert_eq!(sent.headers()["authorization"], "Bearer secret");
         assert_eq!(sent.headers()["atproto-proxy"], "did:web:a.com#at_functions");
         assert_eq!(sent.headers()["content-type"], "application/json");
-        let anonymous = request(&Way { server, token: None, proxy: None }, Vec::new()).unwrap();
+        let anonymous =
+            request(&Way { server, credential: None, also: None, proxy: None }, Vec::new()).unwrap();
         assert!(!anonymous.headers().contains_key("authorization"));
         assert!(!anonymous.headers().contains_key("atproto-proxy"));
     }

@@ -29,6 +29,7 @@ mod changes;
 mod check;
 mod client;
 mod colour;
+mod credential;
 mod delete;
 mod deploy;
 mod deployed;
@@ -67,6 +68,7 @@ mod target;
 mod templates;
 mod txt;
 mod upload;
+mod usage;
 mod verdict;
 mod waiting;
 mod wasm;
@@ -92,7 +94,7 @@ use crate::clock::Clock;
     after_long_help = concat!(
         "\
 Examples:
-  at-functions login --handle alice.example.com
+  at-functions login alice.example.com
   export AT_FUNCTIONS_SERVICE=did:web:functions.example.com#at_functions
   at-functions new my-function
   at-functions deploy echo.wasm --name echo
@@ -100,8 +102,8 @@ Examples:
   at-functions run echo.wasm --input '{\"a\": 1}'
   at-functions invoke at://alice.example.com/at.functions.metadata/echo --input '{\"a\": 1}'
 
-Credentials: `at-functions login` asks for an app password (Settings, App Passwords) once, and keeps
-the session. In scripts the handle comes from AT_FUNCTIONS_HANDLE and the password from
+Credentials: `at-functions login` opens your PDS's page in the browser once, or asks for an app password
+(--app-password), and keeps the session. In scripts the handle comes from AT_FUNCTIONS_HANDLE and the password from
 AT_FUNCTIONS_PASSWORD or --password-file, never from the command line. It goes to your own PDS alone.
 
 ",
@@ -258,7 +260,8 @@ mod tests {
         for command in Cli::command().get_subcommands() {
             for argument in command.get_arguments() {
                 let long = argument.get_long().unwrap_or_default();
-                assert!(!long.contains("password") || long == "password-file", "{long}");
+                let takes_one = long.contains("password") && argument.get_action().takes_values();
+                assert!(!takes_one || long == "password-file", "{long}");
                 assert_ne!(argument.get_env().and_then(|e| e.to_str()), Some("AT_FUNCTIONS_PASSWORD"));
             }
         }
