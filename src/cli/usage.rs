@@ -9,6 +9,9 @@ use serde_json::Value;
 use super::error::shown;
 use super::output;
 
+/// Of the longest name of a figure.
+const WIDTH: usize = "  host calls".len();
+
 /// The limits in force for a function at a service.
 #[derive(Deserialize)]
 pub(super) struct InForce {
@@ -61,10 +64,13 @@ impl InForce {
             size("input", used("inputBytes"), limits.max_request_bytes),
             size("output", used("outputBytes"), limits.max_output_bytes),
             usage["cache"].as_str().map(|cache| plain("code", shown(cache), "")),
-            Some(plain("record", shown(ran), "")),
         ];
-        let rows: Vec<[String; 4]> = rows.into_iter().flatten().collect();
-        Some(output::table(&rows).trim_end().to_owned())
+        let mut rows: Vec<[String; 4]> = rows.into_iter().flatten().collect();
+        for [name, ..] in &mut rows {
+            *name = format!("{name:WIDTH$}");
+        }
+        // Below the table: it is longer than any figure.
+        Some(format!("{}{:WIDTH$}  {}", output::table(&rows), "  record", shown(ran)))
     }
 }
 
@@ -121,7 +127,7 @@ mod tests {
     #[test]
     fn limits_of_another_version_are_not_shown() {
         assert_eq!(in_force(0).beside("bafyother", Some(3), &json!({})), None);
-        assert_eq!(in_force(0).beside("bafyrec", None, &json!([])).unwrap(), "  record  bafyrec");
+        assert_eq!(in_force(0).beside("bafyrec", None, &json!([])).unwrap(), "  record      bafyrec");
         for body in ["", "[]", "{}", r#"{"cid":"x","limits":{}}"#, r#"{"error":"FunctionNotFound"}"#] {
             assert!(InForce::parse(body.as_bytes()).is_none(), "{body}");
         }

@@ -210,8 +210,7 @@ mod tests {
             "maxOutputBytes":9,"maxHostCalls":0}}"#;
         let limits = InForce::parse(limits.as_bytes()).unwrap();
         let told = |body: &str| report("fn.test", 200, body.as_bytes().to_vec(), Some(&limits), false).notes;
-        let expected =
-            "  time    3 ms     of 100 ms   3 %\n  input   9 bytes  of 9 bytes  100 %\n  record  bafyrec";
+        let expected = "  time        3 ms     of 100 ms   3 %\n  input       9 bytes  of 9 bytes  100 %\n  record      bafyrec";
         let rest = r#""durationMs":3,"functionCid":"bafyrec","usage":{"inputBytes":9}"#;
         assert_eq!(told(&format!(r#"{{"ok":true,"output":1,{rest}}}"#)), expected);
         let failed = told(&format!(r#"{{"ok":false,"outcome":"trap","error":"x",{rest}}}"#));
