@@ -7,10 +7,11 @@ use super::Tools;
 use super::advice;
 use super::client::{Budget, host_of};
 use super::error::{CliError, Refusal, shown};
-use super::invoke::{self, Choice, DESCRIBE};
+use super::invoke;
 use super::locate::NetworkArgs;
 use super::output::{self, Report, printable};
 use super::session::LoginArgs;
+use super::way::{self, Choice, DESCRIBE};
 use crate::identity::ServiceRef;
 use crate::lexicon::AtUri;
 use crate::policy::MAX_SCOPES;
@@ -42,8 +43,8 @@ pub(super) async fn ask(
 ) -> Result<Report, CliError> {
     let &ServiceArgs { direct, anonymous, ref login, .. } = args;
     let choice = Choice { method: DESCRIBE, also: None, direct, anonymous, login, network };
-    let way = invoke::way(tools, &choice, service).await?;
-    let request = invoke::describe(&way, function)?;
+    let way = way::to(tools, &choice, service).await?;
+    let request = way.description(function)?;
     let answer = way.send(tools, request, Budget::CALL).await?;
     let (status, body) = (answer.status().as_u16(), answer.into_body());
     let report = report(&host_of(&way.server), service, status, &body);

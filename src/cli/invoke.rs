@@ -3,44 +3,33 @@
 use std::path::Path;
 use std::time::Duration;
 
-use atrium_api::com::atproto::server::get_service_auth::{
-    NSID as GET_SERVICE_AUTH, OutputData as ServiceAuth, ParametersData as ServiceAuthParameters,
-};
 use clap::Args;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{Request, Response, request};
+use http::Response;
 use ipld_core::cid::Cid;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use url::Url;
 
 use super::Tools;
 use super::client::{Budget, host_of};
-use super::credential::Credential;
 use super::describe::at_uri;
 use super::error::CliError;
 use super::files::{self, STDIN};
-use super::locate::{self, NetworkArgs};
+use super::locate::NetworkArgs;
 use super::output::Report;
-use super::session::{LoginArgs, Session};
+use super::session::LoginArgs;
 use super::usage::InForce;
 use super::verdict;
-use crate::clock::Clock;
+use super::way::{self, Choice, DESCRIBE, Way};
 use crate::idempotency::{IdempotencyKey, InvalidKey};
 use crate::identity::ServiceRef;
 use crate::lexicon::AtUri;
 
 /// The method that runs a function.
 const RUN: &str = "at.functions.run";
-/// The method that tells the limits in force.
-pub(super) const DESCRIBE: &str = "at.functions.describe";
 /// How long the limits are waited for once there is an answer to be shown.
 const LIMITS_WAIT: Duration = Duration::from_secs(2);
 /// The most that an operator can let a service take.
 const MAX_INPUT_BYTES: u64 = 10 * 1024 * 1024;
-/// Life of a token for one direct call, in seconds: enough for slow clocks, useless to a thief.
-const TOKEN_LIFE: u64 = 60;
-
 /// Call a function and print its output.
 ///
 /// By default the call goes through your own PDS, which signs it as you and hands it to the service.
@@ -126,27 +115,6 @@ struct Call<'a> {
     idempotency_key: Option<String>,
 }
 
-/// How somebody wants a method of a service to be asked, and as whom.
-pub(super) struct Choice<'a> {
-    pub(super) method: &'static str,
-    /// Another method that is asked too.
-    pub(super) also: Option<&'static str>,
-    pub(super) direct: bool,
-    pub(super) anonymous: bool,
-    pub(super) login: &'a LoginArgs,
-    pub(super) network: &'a NetworkArgs,
-}
-
-/// Where the call goes first, and what it shows there.
-pub(super) struct Way {
-    pub(super) server: Url,
-    credential: Option<Credential>,
-    /// For the other method, where a credential is good for one alone.
-    also: Option<Credential>,
-    /// For a PDS: whom to hand the call to.
-    proxy: Option<String>,
-}
-
 /// Runs the command.
 pub(super) async fn invoke(tools: &Tools, args: InvokeArgs) -> Result<Report, CliError> {
     if args.input == STDIN && args.login.password_file.as_deref() == Some(Path::new(STDIN)) {
@@ -168,8 +136,8 @@ pub(super) async fn invoke(tools: &Tools, args: InvokeArgs) -> Result<Report, Cl
     let InvokeArgs { direct, anonymous, ref login, ref network, .. } = args;
     let limits_method = (!args.json).then_some(DESCRIBE);
     let choice = Choice { method: RUN, also: limits_method, direct, anonymous, login, network };
-    let way = way(tools, &choice, service).await?;
-    let request = request(&way, body)?;
+    let way = way::to(tools, &choice, service).await?;
+    let request = way.procedure(RUN, body)?;
     let answering = way.send(tools, request, Budget::CALL);
     let (answer, limits) = if args.json {
         (answering.await?, None)
@@ -188,7 +156,7 @@ async fn with_limits(
     answering: impl Future<Output = Result<Response<Vec<u8>>, CliError>>,
 ) -> Result<(Response<Vec<u8>>, Option<InForce>), CliError> {
     let asking = async {
-        let described = way.send_also(tools, describe(way, function).ok()?, Budget::CALL).await.ok()?;
+        let described = way.send_also(tools, way.description(function).ok()?, Budget::CALL).await.ok()?;
         InForce::parse(described.body())
     };
     let mut asking = std::pin::pin!(asking);
@@ -214,115 +182,6 @@ pub(super) async fn input(given: &str) -> Result<Box<RawValue>, CliError> {
         return Err(CliError::setting(what, why));
     }
     serde_json::from_slice(&text).map_err(|error| CliError::setting(what, format!("not JSON: {error}")))
-}
-
-/// The way to a service that was chosen.
-pub(super) async fn way(tools: &Tools, args: &Choice<'_>, service: &ServiceRef) -> Result<Way, CliError> {
-    if args.anonymous {
-        let server = locate::service(tools, args.network, service).await?;
-        return Ok(Way { server, credential: None, also: None, proxy: None });
-    }
-    if args.login.is_nobody(tools)? {
-        let why = "log in with `at-functions login`, or set AT_FUNCTIONS_HANDLE; or call with --anonymous, where the service takes that";
-        return Err(CliError::setting("account", why));
-    }
-    if !args.direct {
-        let session = Session::open(tools, args.login, args.network).await?;
-        return Ok(Way {
-            server: session.pds().clone(),
-            credential: Some(session.into_credential()),
-            also: None,
-            proxy: Some(service.to_string()),
-        });
-    }
-    // Located first: a login is wasted on a service that is not there.
-    let server = locate::service(tools, args.network, service).await?;
-    let session = Session::open(tools, args.login, args.network).await?;
-    let token = async |method: Option<&str>| match method {
-        Some(method) => {
-            service_token(tools, &session, service, method).await.map(Credential::Bearer).map(Some)
-        }
-        None => Ok(None),
-    };
-    let (credential, also) = tokio::try_join!(token(Some(args.method)), token(args.also))?;
-    Ok(Way { server, credential, also, proxy: None })
-}
-
-/// A token that is good for one method of this service, for a minute.
-async fn service_token(
-    tools: &Tools,
-    session: &Session,
-    service: &ServiceRef,
-    method: &str,
-) -> Result<String, CliError> {
-    let lxm = atrium_api::types::string::Nsid::new(method.to_owned())
-        .map_err(|error| CliError::setting(method, error))?;
-    let parameters =
-        ServiceAuthParameters { aud: service.to_string(), exp: Some(expiry(&tools.clock)), lxm: Some(lxm) };
-    let ServiceAuth { token } = session.xrpc(&tools.http).query(GET_SERVICE_AUTH, parameters).await?;
-    Ok(token)
-}
-
-fn expiry(clock: &Clock) -> i64 {
-    i64::try_from(clock.unix_seconds().saturating_add(TOKEN_LIFE)).unwrap_or(i64::MAX)
-}
-
-fn request(way: &Way, body: Vec<u8>) -> Result<Request<Vec<u8>>, CliError> {
-    let url = format!("{}/xrpc/{RUN}", way.server.origin().ascii_serialization());
-    let request = Request::post(url).header(CONTENT_TYPE, "application/json");
-    shown(way, request).body(body).map_err(|error| CliError::setting("--service", error))
-}
-
-/// A request for this way, but for the credential.
-fn shown(way: &Way, request: request::Builder) -> request::Builder {
-    let request = request.header(ACCEPT, "application/json");
-    match &way.proxy {
-        Some(proxy) => request.header("atproto-proxy", proxy),
-        None => request,
-    }
-}
-
-impl Way {
-    /// Sends a request with the credential of this way.
-    pub(super) async fn send(
-        &self,
-        tools: &Tools,
-        request: Request<Vec<u8>>,
-        budget: Budget,
-    ) -> Result<Response<Vec<u8>>, CliError> {
-        send(tools, self.credential.as_ref(), request, budget).await
-    }
-
-    /// The same for the other method.
-    async fn send_also(
-        &self,
-        tools: &Tools,
-        request: Request<Vec<u8>>,
-        budget: Budget,
-    ) -> Result<Response<Vec<u8>>, CliError> {
-        send(tools, self.also.as_ref().or(self.credential.as_ref()), request, budget).await
-    }
-}
-
-async fn send(
-    tools: &Tools,
-    credential: Option<&Credential>,
-    request: Request<Vec<u8>>,
-    budget: Budget,
-) -> Result<Response<Vec<u8>>, CliError> {
-    match credential {
-        Some(credential) => credential.send(&tools.http, request, budget).await,
-        None => tools.http.exchange(request, budget).await,
-    }
-}
-
-/// A question for what a service says of a function.
-pub(super) fn describe(way: &Way, function: &AtUri) -> Result<Request<Vec<u8>>, CliError> {
-    let mut url = way.server.clone();
-    url.set_path(&format!("/xrpc/{DESCRIBE}"));
-    url.query_pairs_mut().clear().append_pair("function", &function.to_string());
-    let request = shown(way, Request::get(url.as_str())).body(Vec::new());
-    request.map_err(|error| CliError::setting("--service", error))
 }
 
 #[cfg(test)]
@@ -391,29 +250,5 @@ mod tests {
         assert_eq!(error, "--input: not JSON: key must be a string at line 1 column 2");
         assert!(input("").await.is_err());
         assert!(input("1 2").await.is_err());
-    }
-
-    #[test]
-    fn each_way_carries_what_it_should_and_nothing_more() {
-        let server = Url::parse("https://pds.example.com").unwrap();
-        let proxied = Way {
-            server: server.clone(),
-            also: None,
-            credential: Some(Credential::Bearer("secret".to_owned())),
-            proxy: Some("did:web:a.com#at_functions".to_owned()),
-        };
-        let sent = request(&proxied, b"{}".to_vec()).unwrap();
-        assert_eq!(sent.uri(), "https://pds.example.com/xrpc/at.functions.run");
-        assert_eq!(sent.headers()["atproto-proxy"], "did:web:a.com#at_functions");
-        assert_eq!(sent.headers()["content-type"], "application/json");
-        let anonymous =
-            request(&Way { server, credential: None, also: None, proxy: None }, Vec::new()).unwrap();
-        assert!(!anonymous.headers().contains_key("authorization"));
-        assert!(!anonymous.headers().contains_key("atproto-proxy"));
-    }
-
-    #[test]
-    fn a_token_lives_a_minute() {
-        assert_eq!(expiry(&Clock::manual(1_000)), 1_060);
     }
 }

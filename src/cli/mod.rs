@@ -1,7 +1,7 @@
 //! The commands: `serve` and `dev` for operators, the rest for authors and callers.
 //!
 //! In: arguments, variables, files. Out: text for people, `--json` for scripts, an exit code.
-//! Never: give an author's credentials to anything but the author's PDS.
+//! Never: give an author's credentials to anything but the author's PDS and the authorization server that it names.
 //!
 //! A command is a function from its arguments to a `Report`; only this file prints one. What
 //! goes wrong is a `CliError`, whose exit code and advice stand beside it.
@@ -72,6 +72,7 @@ mod usage;
 mod verdict;
 mod waiting;
 mod wasm;
+mod way;
 
 use std::process::ExitCode;
 

@@ -23,14 +23,13 @@ pub(super) fn invitation(who: &Authority, pds: &str, page: &Url, callback: &str,
 /// Opens a page. That there is no browser, or that it does not start, is no failure: the person has the link.
 pub(super) fn open(page: &Url) {
     let Some((program, arguments)) = opener(|name| std::env::var_os(name)) else { return };
-    // It outlives this program, or ends unseen.
-    let _ = Command::new(program)
-        .args(arguments)
-        .arg(page.as_str())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
+    let mut command = Command::new(program);
+    command.args(arguments).arg(page.as_str());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // It outlives this program: Ctrl-C at this terminal is not for it.
+    #[cfg(unix)]
+    command.process_group(0);
+    let _ = command.spawn();
 }
 
 /// What opens pages here. Where nothing shows windows, a browser in the terminal would start over what stands there.

@@ -77,10 +77,10 @@ pub(super) async fn log_in(
     let code = listening.answer(WAIT).await?;
 
     let tokens = tokens::for_code(&endpoint, &server, &code, &redirect_uri, &pkce).await?;
-    // Whoever comes meanwhile is told that it is over.
     let asked = subject::Asked { network, who, at };
     match subject::checked(tools, &asked, &server, &tokens, &key).await {
         Ok((account, handle)) => {
+            // Up to here, whoever came was told that it has its answer.
             drop(listening);
             tell_what_is_missing(&tokens);
             tokens.into_kept(account, handle, &server, &client, &key, tools.clock.unix_seconds())
