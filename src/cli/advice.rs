@@ -64,7 +64,9 @@ pub(super) fn for_refusal(status: u16, name: &str, message: &str) -> Option<&'st
         "RepoTimeout" | "RepoUnreachable" => {
             "The author's PDS does not answer the service: try again in a minute."
         }
-        "ScopeMissingError" => "This session may not do that: use an app password.",
+        "ScopeMissingError" => {
+            "This session may not do that: log in again and allow it, or use `at-functions login --app-password`."
+        }
         "UnsupportedMediaType" => "Send JSON, plain or packed with gzip, deflate or br.",
         "UnverifiedFunction" => {
             "What the author's PDS sent does not prove itself, so it was not run: tell the author."
@@ -72,7 +74,24 @@ pub(super) fn for_refusal(status: u16, name: &str, message: &str) -> Option<&'st
         "UpstreamFailure" => {
             "Your PDS could not reach the service: check --service, try `at-functions did check HOST`, or --direct."
         }
-        _ => return for_status(status, message),
+        _ => return for_oauth(name).or_else(|| for_status(status, message)),
+    })
+}
+
+/// Advice for an error of OAuth (RFC 6749, section 5.2; RFC 9449, section 5).
+fn for_oauth(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "invalid_client" | "invalid_client_metadata" | "unauthorized_client" => {
+            "Your PDS takes no programs that people run themselves: use `at-functions login --app-password`."
+        }
+        "invalid_dpop_proof" | "use_dpop_nonce" => "Check this machine's clock, then try again.",
+        "invalid_grant" => "The login took too long, or was used already: run it again.",
+        "invalid_scope" => {
+            "Your PDS does not know the permissions that are asked for: use `at-functions login --app-password`."
+        }
+        "invalid_token" => "The session has ended: log in again.",
+        "temporarily_unavailable" => "Try again in a minute.",
+        _ => return None,
     })
 }
 

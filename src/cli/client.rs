@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use atrium_api::xrpc::error::{Error as AtriumError, ErrorResponseBody, XrpcErrorKind};
-use atrium_api::xrpc::types::AuthorizationToken;
 use atrium_api::xrpc::{HttpClient, InputDataOrBytes, OutputDataOrBytes, XrpcClient, XrpcRequest};
 use http::header::{ACCEPT, LOCATION, WWW_AUTHENTICATE};
 use http::{Method, Request, Response};
@@ -14,6 +13,7 @@ use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use url::Url;
 
+use super::credential::Credential;
 use super::error::{CliError, Refusal, Unreachable};
 use super::output::printable;
 use super::progress::upload_body;
@@ -127,7 +127,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 pub(super) struct Xrpc<'a> {
     http: &'a Http,
     base: &'a Url,
-    token: Option<&'a str>,
+    credential: Option<&'a Credential>,
     /// For a PDS: whom to hand the call to.
     proxy: Option<&'a str>,
     budget: Budget,
@@ -136,12 +136,12 @@ pub(super) struct Xrpc<'a> {
 impl<'a> Xrpc<'a> {
     /// Calls without credentials.
     pub(super) fn anonymous(http: &'a Http, base: &'a Url) -> Xrpc<'a> {
-        Xrpc { http, base, token: None, proxy: None, budget: Budget::CALL }
+        Xrpc { http, base, credential: None, proxy: None, budget: Budget::CALL }
     }
 
-    /// Calls with the access token of a session.
-    pub(super) fn with_token(http: &'a Http, base: &'a Url, token: &'a str) -> Xrpc<'a> {
-        Xrpc { token: Some(token), ..Xrpc::anonymous(http, base) }
+    /// Calls with the credential of a session.
+    pub(super) fn with(http: &'a Http, base: &'a Url, credential: &'a Credential) -> Xrpc<'a> {
+        Xrpc { credential: Some(credential), ..Xrpc::anonymous(http, base) }
     }
 
     /// The same, handed on by the PDS to a service, as `DID#ID`.
@@ -239,6 +239,11 @@ impl<'a> Xrpc<'a> {
     where
         O: DeserializeOwned + Send + Sync,
     {
+        // A file that is refused for the credential's sake is sent twice, or cut on its way: something small goes first.
+        if self.credential.is_some_and(Credential::may_be_sent_again) {
+            let no_parameters: [(&str, &str); 0] = [];
+            self.query::<_, IgnoredAny>("com.atproto.server.getSession", no_parameters).await?;
+        }
         let slow = Xrpc { budget: Budget::UPLOAD, ..*self };
         slow.call::<(), (), O>(XrpcRequest {
             method: Method::POST,
@@ -300,7 +305,10 @@ impl HttpClient for Xrpc<'_> {
         &self,
         request: Request<Vec<u8>>,
     ) -> Result<Response<Vec<u8>>, Box<dyn std::error::Error + Send + Sync + 'static>> {
-        let mut response = self.http.exchange(request, self.budget).await?;
+        let mut response = match self.credential {
+            Some(credential) => credential.send(self.http, request, self.budget).await?,
+            None => self.http.exchange(request, self.budget).await?,
+        };
         // With this header atrium drops the body, and with it what the PDS says is wrong.
         response.headers_mut().remove(WWW_AUTHENTICATE);
         Ok(response)
@@ -310,10 +318,6 @@ impl HttpClient for Xrpc<'_> {
 impl XrpcClient for Xrpc<'_> {
     fn base_uri(&self) -> String {
         self.base.origin().ascii_serialization()
-    }
-
-    async fn authorization_token(&self, _: bool) -> Option<AuthorizationToken> {
-        self.token.map(|token| AuthorizationToken::Bearer(token.to_owned()))
     }
 
     async fn atproto_proxy_header(&self) -> Option<String> {

@@ -1,23 +1,20 @@
 //! `describe --service`: what a service says of a function, and of the caller before it.
 
 use clap::Args;
-use http::Request;
 use serde_json::Value;
 
 use super::Tools;
 use super::advice;
 use super::client::{Budget, host_of};
 use super::error::{CliError, Refusal, shown};
-use super::invoke::{self, Choice};
+use super::invoke;
 use super::locate::NetworkArgs;
 use super::output::{self, Report, printable};
 use super::session::LoginArgs;
+use super::way::{self, Choice, DESCRIBE};
 use crate::identity::ServiceRef;
 use crate::lexicon::AtUri;
 use crate::policy::MAX_SCOPES;
-
-/// The method that is asked.
-const DESCRIBE: &str = "at.functions.describe";
 
 /// Which service is asked, and as whom.
 #[derive(Args)]
@@ -45,14 +42,10 @@ pub(super) async fn ask(
     json: bool,
 ) -> Result<Report, CliError> {
     let &ServiceArgs { direct, anonymous, ref login, .. } = args;
-    let choice = Choice { method: DESCRIBE, direct, anonymous, login, network };
-    let way = invoke::way(tools, &choice, service).await?;
-    let mut url = way.server.clone();
-    url.set_path(&format!("/xrpc/{DESCRIBE}"));
-    url.query_pairs_mut().clear().append_pair("function", &function.to_string());
-    let request = invoke::shown(&way, Request::get(url.as_str()))?.body(Vec::new());
-    let request = request.map_err(|error| CliError::setting("--service", error))?;
-    let answer = tools.http.exchange(request, Budget::CALL).await?;
+    let choice = Choice { method: DESCRIBE, also: None, direct, anonymous, login, network };
+    let way = way::to(tools, &choice, service).await?;
+    let request = way.description(function)?;
+    let answer = way.send(tools, request, Budget::CALL).await?;
     let (status, body) = (answer.status().as_u16(), answer.into_body());
     let report = report(&host_of(&way.server), service, status, &body);
     Ok(if json { Report { text: body, ..report } } else { report })

@@ -28,6 +28,9 @@ pub(super) enum CliError {
         printable(handle)
     )]
     Ended { handle: String, host: String },
+    /// A login in the browser came to nothing; the text says why.
+    #[error("{0}")]
+    NotLoggedIn(String),
     /// A file that was named could not be used.
     #[error("cannot read {}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
@@ -143,6 +146,7 @@ impl CliError {
             | CliError::Build(_)
             | CliError::Declined(_)
             | CliError::Ended { .. }
+            | CliError::NotLoggedIn(_)
             | CliError::Unproved { .. }
             | CliError::Unresolved { .. } => Exit::Refused,
             CliError::File { .. } | CliError::Key(_) | CliError::Setting { .. } | CliError::Write { .. } => {

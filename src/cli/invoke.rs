@@ -1,46 +1,43 @@
 //! `invoke`: one call of a function, by one of three ways to the service.
 
 use std::path::Path;
+use std::time::Duration;
 
-use atrium_api::com::atproto::server::get_service_auth::{
-    NSID as GET_SERVICE_AUTH, OutputData as ServiceAuth, ParametersData as ServiceAuthParameters,
-};
 use clap::Args;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{Request, request};
+use http::Response;
 use ipld_core::cid::Cid;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use url::Url;
 
 use super::Tools;
 use super::client::{Budget, host_of};
 use super::describe::at_uri;
 use super::error::CliError;
 use super::files::{self, STDIN};
-use super::locate::{self, NetworkArgs};
+use super::locate::NetworkArgs;
 use super::output::Report;
-use super::session::{LoginArgs, Session};
+use super::session::LoginArgs;
+use super::usage::InForce;
 use super::verdict;
-use crate::clock::Clock;
+use super::way::{self, Choice, DESCRIBE, Way};
 use crate::idempotency::{IdempotencyKey, InvalidKey};
 use crate::identity::ServiceRef;
 use crate::lexicon::AtUri;
 
 /// The method that runs a function.
 const RUN: &str = "at.functions.run";
+/// How long the limits are waited for once there is an answer to be shown.
+const LIMITS_WAIT: Duration = Duration::from_secs(2);
 /// The most that an operator can let a service take.
 const MAX_INPUT_BYTES: u64 = 10 * 1024 * 1024;
-/// Life of a token for one direct call, in seconds: enough for slow clocks, useless to a thief.
-const TOKEN_LIFE: u64 = 60;
-
 /// Call a function and print its output.
 ///
 /// By default the call goes through your own PDS, which signs it as you and hands it to the service.
 /// --direct gets a token from your PDS for this one call and takes it to the service itself;
 /// --anonymous takes nothing along, for services that allow it.
 ///
-/// The output goes to stdout as JSON; what it cost goes to stderr.
+/// The output goes to stdout as JSON; what it used beside the limits in force goes to stderr. For the limits the service
+/// is asked a second question (at.functions.describe), which counts as a call; with --json nothing but the call is sent.
 #[derive(Args)]
 #[command(after_help = concat!(
     "\
@@ -118,23 +115,6 @@ struct Call<'a> {
     idempotency_key: Option<String>,
 }
 
-/// How somebody wants a method of a service to be asked, and as whom.
-pub(super) struct Choice<'a> {
-    pub(super) method: &'static str,
-    pub(super) direct: bool,
-    pub(super) anonymous: bool,
-    pub(super) login: &'a LoginArgs,
-    pub(super) network: &'a NetworkArgs,
-}
-
-/// Where the call goes first, and what it shows there.
-pub(super) struct Way {
-    pub(super) server: Url,
-    token: Option<String>,
-    /// For a PDS: whom to hand the call to.
-    proxy: Option<String>,
-}
-
 /// Runs the command.
 pub(super) async fn invoke(tools: &Tools, args: InvokeArgs) -> Result<Report, CliError> {
     if args.input == STDIN && args.login.password_file.as_deref() == Some(Path::new(STDIN)) {
@@ -154,9 +134,40 @@ pub(super) async fn invoke(tools: &Tools, args: InvokeArgs) -> Result<Report, Cl
         return Err(CliError::setting("--service", why));
     };
     let InvokeArgs { direct, anonymous, ref login, ref network, .. } = args;
-    let way = way(tools, &Choice { method: RUN, direct, anonymous, login, network }, service).await?;
-    let answer = tools.http.exchange(request(&way, body)?, Budget::CALL).await?;
-    Ok(verdict::report(&host_of(&way.server), answer.status().as_u16(), answer.into_body(), args.json))
+    let limits_method = (!args.json).then_some(DESCRIBE);
+    let choice = Choice { method: RUN, also: limits_method, direct, anonymous, login, network };
+    let way = way::to(tools, &choice, service).await?;
+    let request = way.procedure(RUN, body)?;
+    let answering = way.send(tools, request, Budget::CALL);
+    let (answer, limits) = if args.json {
+        (answering.await?, None)
+    } else {
+        with_limits(tools, &way, &args.function, answering).await?
+    };
+    let (status, body) = (answer.status().as_u16(), answer.into_body());
+    Ok(verdict::report(&host_of(&way.server), status, body, limits.as_ref(), args.json))
+}
+
+/// The answer, and the limits in force, which are asked for while it is waited for, and are nothing to fail for.
+async fn with_limits(
+    tools: &Tools,
+    way: &Way,
+    function: &AtUri,
+    answering: impl Future<Output = Result<Response<Vec<u8>>, CliError>>,
+) -> Result<(Response<Vec<u8>>, Option<InForce>), CliError> {
+    let asking = async {
+        let described = way.send_also(tools, way.description(function).ok()?, Budget::CALL).await.ok()?;
+        InForce::parse(described.body())
+    };
+    let mut asking = std::pin::pin!(asking);
+    let mut answering = std::pin::pin!(answering);
+    tokio::select! {
+        answer = &mut answering => {
+            let limits = tokio::time::timeout(LIMITS_WAIT, asking).await;
+            Ok((answer?, limits.ok().flatten()))
+        }
+        limits = &mut asking => Ok((answering.await?, limits)),
+    }
 }
 
 /// The input as JSON text.
@@ -171,72 +182,6 @@ pub(super) async fn input(given: &str) -> Result<Box<RawValue>, CliError> {
         return Err(CliError::setting(what, why));
     }
     serde_json::from_slice(&text).map_err(|error| CliError::setting(what, format!("not JSON: {error}")))
-}
-
-/// The way to a service that was chosen.
-pub(super) async fn way(tools: &Tools, args: &Choice<'_>, service: &ServiceRef) -> Result<Way, CliError> {
-    if args.anonymous {
-        let server = locate::service(tools, args.network, service).await?;
-        return Ok(Way { server, token: None, proxy: None });
-    }
-    if args.login.is_nobody(tools)? {
-        let why = "log in with `at-functions login`, or set AT_FUNCTIONS_HANDLE; or call with --anonymous, where the service takes that";
-        return Err(CliError::setting("account", why));
-    }
-    if !args.direct {
-        let session = Session::open(tools, args.login, args.network).await?;
-        return Ok(Way {
-            server: session.pds().clone(),
-            token: Some(session.token().to_owned()),
-            proxy: Some(service.to_string()),
-        });
-    }
-    // Located first: a login is wasted on a service that is not there.
-    let server = locate::service(tools, args.network, service).await?;
-    let session = Session::open(tools, args.login, args.network).await?;
-    let token = service_token(tools, &session, service, args.method).await?;
-    Ok(Way { server, token: Some(token), proxy: None })
-}
-
-/// A token that is good for one method of this service, for a minute.
-async fn service_token(
-    tools: &Tools,
-    session: &Session,
-    service: &ServiceRef,
-    method: &str,
-) -> Result<String, CliError> {
-    let lxm = atrium_api::types::string::Nsid::new(method.to_owned())
-        .map_err(|error| CliError::setting(method, error))?;
-    let parameters =
-        ServiceAuthParameters { aud: service.to_string(), exp: Some(expiry(&tools.clock)), lxm: Some(lxm) };
-    let ServiceAuth { token } = session.xrpc(&tools.http).query(GET_SERVICE_AUTH, parameters).await?;
-    Ok(token)
-}
-
-fn expiry(clock: &Clock) -> i64 {
-    i64::try_from(clock.unix_seconds().saturating_add(TOKEN_LIFE)).unwrap_or(i64::MAX)
-}
-
-fn request(way: &Way, body: Vec<u8>) -> Result<Request<Vec<u8>>, CliError> {
-    let url = format!("{}/xrpc/{RUN}", way.server.origin().ascii_serialization());
-    let request = Request::post(url).header(CONTENT_TYPE, "application/json");
-    shown(way, request)?.body(body).map_err(|error| CliError::setting("--service", error))
-}
-
-/// A request with what it shows on its way.
-pub(super) fn shown(way: &Way, request: request::Builder) -> Result<request::Builder, CliError> {
-    let mut request = request.header(ACCEPT, "application/json");
-    if let Some(token) = &way.token {
-        let unusable =
-            |_| CliError::Unusable { host: host_of(&way.server), why: "a token that is no text".to_owned() };
-        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(unusable)?;
-        value.set_sensitive(true);
-        request = request.header(AUTHORIZATION, value);
-    }
-    if let Some(proxy) = &way.proxy {
-        request = request.header("atproto-proxy", proxy);
-    }
-    Ok(request)
 }
 
 #[cfg(test)]
@@ -305,28 +250,5 @@ mod tests {
         assert_eq!(error, "--input: not JSON: key must be a string at line 1 column 2");
         assert!(input("").await.is_err());
         assert!(input("1 2").await.is_err());
-    }
-
-    #[test]
-    fn each_way_carries_what_it_should_and_nothing_more() {
-        let server = Url::parse("https://pds.example.com").unwrap();
-        let proxied = Way {
-            server: server.clone(),
-            token: Some("secret".to_owned()),
-            proxy: Some("did:web:a.com#at_functions".to_owned()),
-        };
-        let sent = request(&proxied, b"{}".to_vec()).unwrap();
-        assert_eq!(sent.uri(), "https://pds.example.com/xrpc/at.functions.run");
-        assert_eq!(sent.headers()["authorization"], "Bearer secret");
-        assert_eq!(sent.headers()["atproto-proxy"], "did:web:a.com#at_functions");
-        assert_eq!(sent.headers()["content-type"], "application/json");
-        let anonymous = request(&Way { server, token: None, proxy: None }, Vec::new()).unwrap();
-        assert!(!anonymous.headers().contains_key("authorization"));
-        assert!(!anonymous.headers().contains_key("atproto-proxy"));
-    }
-
-    #[test]
-    fn a_token_lives_a_minute() {
-        assert_eq!(expiry(&Clock::manual(1_000)), 1_060);
     }
 }

@@ -80,7 +80,8 @@ fn endpoint(text: &str) -> Option<Url> {
     origin(text).ok().filter(may_take_credentials)
 }
 
-fn may_take_credentials(url: &Url) -> bool {
+/// Whether a server may be shown tokens and passwords: on https, or on this very machine.
+pub(super) fn may_take_credentials(url: &Url) -> bool {
     let loopback = match url.host() {
         None => false,
         Some(Host::Domain(name)) => name == "localhost",

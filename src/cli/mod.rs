@@ -1,7 +1,7 @@
 //! The commands: `serve` and `dev` for operators, the rest for authors and callers.
 //!
 //! In: arguments, variables, files. Out: text for people, `--json` for scripts, an exit code.
-//! Never: give an author's credentials to anything but the author's PDS.
+//! Never: give an author's credentials to anything but the author's PDS and the authorization server that it names.
 //!
 //! A command is a function from its arguments to a `Report`; only this file prints one. What
 //! goes wrong is a `CliError`, whose exit code and advice stand beside it.
@@ -29,6 +29,7 @@ mod changes;
 mod check;
 mod client;
 mod colour;
+mod credential;
 mod delete;
 mod deploy;
 mod deployed;
@@ -67,9 +68,11 @@ mod target;
 mod templates;
 mod txt;
 mod upload;
+mod usage;
 mod verdict;
 mod waiting;
 mod wasm;
+mod way;
 
 use std::process::ExitCode;
 
@@ -92,7 +95,7 @@ use crate::clock::Clock;
     after_long_help = concat!(
         "\
 Examples:
-  at-functions login --handle alice.example.com
+  at-functions login alice.example.com
   export AT_FUNCTIONS_SERVICE=did:web:functions.example.com#at_functions
   at-functions new my-function
   at-functions deploy echo.wasm --name echo
@@ -100,8 +103,8 @@ Examples:
   at-functions run echo.wasm --input '{\"a\": 1}'
   at-functions invoke at://alice.example.com/at.functions.metadata/echo --input '{\"a\": 1}'
 
-Credentials: `at-functions login` asks for an app password (Settings, App Passwords) once, and keeps
-the session. In scripts the handle comes from AT_FUNCTIONS_HANDLE and the password from
+Credentials: `at-functions login` opens your PDS's page in the browser once, or asks for an app password
+(--app-password), and keeps the session. In scripts the handle comes from AT_FUNCTIONS_HANDLE and the password from
 AT_FUNCTIONS_PASSWORD or --password-file, never from the command line. It goes to your own PDS alone.
 
 ",
@@ -258,7 +261,8 @@ mod tests {
         for command in Cli::command().get_subcommands() {
             for argument in command.get_arguments() {
                 let long = argument.get_long().unwrap_or_default();
-                assert!(!long.contains("password") || long == "password-file", "{long}");
+                let takes_one = long.contains("password") && argument.get_action().takes_values();
+                assert!(!takes_one || long == "password-file", "{long}");
                 assert_ne!(argument.get_env().and_then(|e| e.to_str()), Some("AT_FUNCTIONS_PASSWORD"));
             }
         }

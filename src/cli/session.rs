@@ -10,6 +10,7 @@ use url::Url;
 use super::Tools;
 use super::accounts::{self, Accounts, Kept};
 use super::client::{Http, Xrpc, host_of};
+use super::credential::Credential;
 use super::error::CliError;
 use super::files;
 use super::locate::{self, Account, NetworkArgs};
@@ -78,7 +79,7 @@ pub(super) struct Session {
     /// As the PDS states it.
     pub(super) handle: String,
     pds: Url,
-    token: String,
+    credential: Credential,
 }
 
 /// Where a password is.
@@ -94,7 +95,7 @@ pub(super) struct Password(String);
 pub(super) struct Place {
     pub(super) pds: Url,
     /// Whose session the PDS must give, where more than the PDS's own word says so.
-    did: Option<Did>,
+    pub(super) did: Option<Did>,
 }
 
 /// What the PDS answers; the rest of it is of no use here.
@@ -133,7 +134,7 @@ impl Session {
             let password = secret.read().await?;
             let place = find(tools, at, identifier).await?;
             let Created { did, handle, access_jwt, .. } = create(tools, identifier, &place, password).await?;
-            return Ok(Session { did, handle, pds: place.pds, token: access_jwt });
+            return Ok(Session { did, handle, pds: place.pds, credential: Credential::Bearer(access_jwt) });
         }
         let kept = match account.account.as_ref().or(account.handle.as_ref()) {
             Some(who) => logged_in(tools, who)?,
@@ -147,13 +148,14 @@ impl Session {
             return Err(CliError::setting("--pds", why));
         }
         let accounts = Accounts::of(tools.home.as_ref())?;
-        let Kept { did, handle, pds, access_jwt, .. } = accounts::fresh(tools, &accounts, kept).await?;
-        Ok(Session { did, handle, pds, token: access_jwt })
+        let kept = accounts::fresh(tools, &accounts, kept).await?;
+        let (did, handle, pds) = (kept.did.clone(), kept.handle.clone(), kept.pds.clone());
+        Ok(Session { did, handle, pds, credential: accounts::credential(tools, kept)? })
     }
 
     /// Calls to the account's PDS in its name.
     pub(super) fn xrpc<'a>(&'a self, http: &'a Http) -> Xrpc<'a> {
-        Xrpc::with_token(http, &self.pds, &self.token)
+        Xrpc::with(http, &self.pds, &self.credential)
     }
 
     /// The account's PDS.
@@ -161,9 +163,9 @@ impl Session {
         &self.pds
     }
 
-    /// The access token, for calls that are not made through [`Session::xrpc`] but go to the same PDS.
-    pub(super) fn token(&self) -> &str {
-        &self.token
+    /// What it shows, for calls that are not made through [`Session::xrpc`] but go to the same PDS.
+    pub(super) fn into_credential(self) -> Credential {
+        self.credential
     }
 }
 

@@ -8,6 +8,7 @@ use super::advice;
 use super::error::{CliError, Refusal, shown};
 use super::guest;
 use super::output::{self, Exit, Report, failure};
+use super::usage::InForce;
 
 /// The answer, of success, of a failed run, or of a refusal (`{error, message}`, with no `ok` when a
 /// PDS wrote it). Lenient in all that only people read.
@@ -43,15 +44,15 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawV
     Box::<RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// What to print, and how to end, after `host` answered.
-pub(super) fn report(host: &str, status: u16, body: Vec<u8>, json: bool) -> Report {
+/// What to print, and how to end, after `host` answered. `limits` are those in force there, where they are known.
+pub(super) fn report(host: &str, status: u16, body: Vec<u8>, limits: Option<&InForce>, json: bool) -> Report {
     let Some(answer) = parse(&body) else {
         return with_raw(json, body, not_json(host, status));
     };
     let verdict = if status == 200 && answer.ok == Value::Bool(true) {
-        success(&answer)
+        success(&answer, limits)
     } else if status == 200 && answer.outcome.is_string() {
-        failed_run(&answer)
+        failed_run(&answer, limits)
     } else {
         refusal(host, status, &answer)
     };
@@ -79,8 +80,8 @@ fn with_raw(json: bool, body: Vec<u8>, verdict: Report) -> Report {
     if json { Report { text: body, ..verdict } } else { verdict }
 }
 
-fn success(answer: &Answer) -> Report {
-    let mut notes = with_log(answer, cost(answer));
+fn success(answer: &Answer, limits: Option<&InForce>) -> Report {
+    let mut notes = with_log(answer, figures(answer, limits));
     if let Some(path) = answer.output_schema_mismatch.as_str() {
         notes.push_str(&format!(
             "\nnote: the output does not fit the function's outputSchema, at {}",
@@ -91,13 +92,13 @@ fn success(answer: &Answer) -> Report {
     Report::done(text).with_notes(notes)
 }
 
-fn failed_run(answer: &Answer) -> Report {
+fn failed_run(answer: &Answer, limits: Option<&InForce>) -> Report {
     let outcome = answer.outcome.as_str().unwrap_or_default();
     let error = answer.error.as_str().unwrap_or("no reason given");
     let told = failure(&format!("{}: {}", shown(outcome), shown(error)), advice::for_outcome(outcome, error));
     Report {
         text: Vec::new(),
-        notes: with_log(answer, format!("{told}\n{}", cost(answer))),
+        notes: with_log(answer, format!("{told}\n{}", figures(answer, limits))),
         exit: Exit::Refused,
     }
 }
@@ -123,6 +124,14 @@ fn not_json(host: &str, status: u16) -> Report {
         why: format!("HTTP {status} with a body that is no XRPC answer"),
     };
     Report { text: Vec::new(), notes: failure(&error.to_string(), error.advice()), exit: error.exit() }
+}
+
+/// What the run used beside what it may use, if that is known and there was a run; else what it cost.
+fn figures(answer: &Answer, limits: Option<&InForce>) -> String {
+    let told = limits.filter(|_| answer.usage["cache"] != "memo").and_then(|limits| {
+        limits.beside(answer.function_cid.as_str()?, answer.duration_ms.as_u64(), &answer.usage)
+    });
+    told.unwrap_or_else(|| cost(answer))
 }
 
 /// What the run cost, on one line; what the service leaves out is left out.
@@ -153,7 +162,7 @@ mod tests {
     use super::*;
 
     fn judged(status: u16, body: &str) -> (String, String, Exit) {
-        let report = report("fn.test", status, body.as_bytes().to_vec(), false);
+        let report = report("fn.test", status, body.as_bytes().to_vec(), None, false);
         (String::from_utf8(report.text).unwrap(), report.notes, report.exit)
     }
 
@@ -193,6 +202,24 @@ mod tests {
             "answered as the same call before, without a run, 2 bytes in, 9 bytes out, record bafyrec"
         );
         assert_eq!(exit, Exit::Done);
+    }
+
+    #[test]
+    fn figures_stand_beside_limits_that_are_known() {
+        let limits = r#"{"cid":"bafyrec","limits":{"maxMemoryMb":32,"maxDurationMs":100,"maxRequestBytes":9,
+            "maxOutputBytes":9,"maxHostCalls":0}}"#;
+        let limits = InForce::parse(limits.as_bytes()).unwrap();
+        let told = |body: &str| report("fn.test", 200, body.as_bytes().to_vec(), Some(&limits), false).notes;
+        let expected = "  time        3 ms     of 100 ms   3 %\n  input       9 bytes  of 9 bytes  100 %\n  record      bafyrec";
+        let rest = r#""durationMs":3,"functionCid":"bafyrec","usage":{"inputBytes":9}"#;
+        assert_eq!(told(&format!(r#"{{"ok":true,"output":1,{rest}}}"#)), expected);
+        let failed = told(&format!(r#"{{"ok":false,"outcome":"trap","error":"x",{rest}}}"#));
+        assert!(failed.starts_with("error: trap: x\n") && failed.ends_with(expected), "{failed}");
+        // Nothing ran: nothing was used.
+        let memo = r#"{"ok":true,"output":1,"functionCid":"bafyrec","usage":{"cache":"memo"}}"#;
+        assert_eq!(told(memo), "answered as the same call before, without a run, record bafyrec");
+        let other = r#"{"ok":true,"output":1,"durationMs":3,"functionCid":"bafyother"}"#;
+        assert_eq!(told(other), "3 ms, record bafyother");
     }
 
     #[test]
@@ -284,7 +311,7 @@ mod tests {
             (400, r#"{"error": "InvalidInput"}"#, Exit::Refused),
             (502, "Bad Gateway", Exit::Network),
         ] {
-            let report = report("fn.test", status, body.as_bytes().to_vec(), true);
+            let report = report("fn.test", status, body.as_bytes().to_vec(), None, true);
             assert_eq!(report.text, body.as_bytes());
             assert_eq!(report.exit, exit);
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::oauth::OAuth;
 use crate::cli::client::host_of;
 use crate::cli::error::CliError;
 use crate::cli::home::{self, Home};
@@ -17,7 +18,7 @@ use crate::cli::private_files;
 use crate::identity::Did;
 use crate::lexicon::Authority;
 
-/// Many times what two tokens of a PDS have.
+/// Many times what two tokens and a key have.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// Longer than a refresh takes, whose request ends after 30 s.
 const LOCK_WAIT: Duration = Duration::from_secs(45);
@@ -35,6 +36,9 @@ pub(in crate::cli) struct Kept {
     pub(in crate::cli) pds: Url,
     pub(in crate::cli) access_jwt: String,
     pub(in crate::cli) refresh_jwt: String,
+    /// What there is beside the tokens, where they are of OAuth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::cli) oauth: Option<OAuth>,
 }
 
 impl Kept {
@@ -175,6 +179,7 @@ mod tests {
             pds: Url::parse("https://pds.example.com").unwrap(),
             access_jwt: format!("access of {handle}"),
             refresh_jwt: "refresh".to_owned(),
+            oauth: None,
         }
     }
 

@@ -4,9 +4,11 @@ use clap::Args;
 use serde_json::json;
 
 use super::kept::{Accounts, Kept};
+use super::oauth;
 use super::refresh::is_end;
 use crate::cli::Tools;
 use crate::cli::client::Xrpc;
+use crate::cli::credential::Credential;
 use crate::cli::error::CliError;
 use crate::cli::output::{Report, printable};
 use crate::cli::session::authority;
@@ -86,7 +88,11 @@ fn chosen(accounts: &Accounts, args: &LogoutArgs) -> Result<Vec<Kept>, CliError>
 
 /// Has the PDS forget a session; one that it has forgotten already is ended too.
 pub(super) async fn end_at_pds(tools: &Tools, kept: &Kept) -> Result<(), CliError> {
-    let pds = Xrpc::with_token(&tools.http, &kept.pds, &kept.refresh_jwt);
+    if let Some(oauth) = &kept.oauth {
+        return oauth::revoked(tools, kept, oauth).await;
+    }
+    let credential = Credential::Bearer(kept.refresh_jwt.clone());
+    let pds = Xrpc::with(&tools.http, &kept.pds, &credential);
     match pds.bare_command("com.atproto.server.deleteSession").await {
         Err(CliError::Refused(refusal)) if is_end(&refusal) => Ok(()),
         ended => ended,

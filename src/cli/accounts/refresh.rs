@@ -4,8 +4,10 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::Deserialize;
 
 use super::kept::{Accounts, Kept};
+use super::oauth;
 use crate::cli::Tools;
 use crate::cli::client::{Xrpc, host_of};
+use crate::cli::credential::Credential;
 use crate::cli::error::{CliError, Refusal};
 
 /// Of a token's life, in seconds, what is left to the command that gets it: enough for an upload over a slow line.
@@ -24,16 +26,27 @@ struct Refreshed {
 /// The session with a token that is good for a while.
 pub(in crate::cli) async fn fresh(tools: &Tools, accounts: &Accounts, kept: Kept) -> Result<Kept, CliError> {
     let now = tools.clock.unix_seconds();
-    if is_good(&kept.access_jwt, now) {
+    if lives_on(&kept, now) {
         return Ok(kept);
     }
     let lock = accounts.lock(&kept.did).await?;
     // Another process may have refreshed it, or logged out, while this one waited.
     let kept = accounts.get(&kept.did)?.ok_or_else(|| kept.ended())?;
-    if is_good(&kept.access_jwt, now) {
+    if lives_on(&kept, now) {
         return Ok(kept);
     }
-    let pds = Xrpc::with_token(&tools.http, &kept.pds, &kept.refresh_jwt);
+    let kept = match &kept.oauth {
+        Some(oauth) => oauth::refreshed(tools, &kept, oauth).await?,
+        None => refreshed(tools, kept).await?,
+    };
+    accounts.put(&kept, &lock)?;
+    Ok(kept)
+}
+
+/// A session by app password with new tokens.
+async fn refreshed(tools: &Tools, kept: Kept) -> Result<Kept, CliError> {
+    let credential = Credential::Bearer(kept.refresh_jwt.clone());
+    let pds = Xrpc::with(&tools.http, &kept.pds, &credential);
     let refreshed: Refreshed = match pds.bare_procedure("com.atproto.server.refreshSession").await {
         Ok(refreshed) => refreshed,
         Err(CliError::Refused(refusal)) if is_end(&refusal) => return Err(kept.ended()),
@@ -44,9 +57,16 @@ pub(in crate::cli) async fn fresh(tools: &Tools, accounts: &Accounts, kept: Kept
         return Err(CliError::Unusable { host: host_of(&kept.pds), why });
     }
     let Refreshed { handle, access_jwt, refresh_jwt, .. } = refreshed;
-    let kept = Kept { handle, access_jwt, refresh_jwt, ..kept };
-    accounts.put(&kept, &lock)?;
-    Ok(kept)
+    Ok(Kept { handle, access_jwt, refresh_jwt, ..kept })
+}
+
+/// Whether the access token lives on for long enough.
+fn lives_on(kept: &Kept, now: u64) -> bool {
+    match &kept.oauth {
+        // Its tokens are for the servers to read.
+        Some(oauth) => oauth.lives_for(NEEDED_LIFE, now),
+        None => is_good(&kept.access_jwt, now),
+    }
 }
 
 /// Whether the PDS says that the session is over, and not that something else is wrong.

@@ -41,7 +41,7 @@ impl Wanted {
             (None, None, Some(manifest)) => manifest.rkey.clone(),
             _ => record::record_key(name).map_err(|why| CliError::setting("--name", why))?,
         };
-        let (file, code) = code(subject).await?;
+        let (file, code) = code(subject, args.no_build).await?;
         let mode = args.mode.or(manifest.and_then(|manifest| manifest.mode));
         let mode = mode.unwrap_or_else(|| wasm::likely_mode(&code));
         let draft = draft(args, project, name, mode).await?;
@@ -51,10 +51,11 @@ impl Wanted {
 }
 
 /// Reads the code, no further than the largest that can be deployed.
-async fn code(subject: &Subject) -> Result<(PathBuf, Vec<u8>), CliError> {
+async fn code(subject: &Subject, no_build: bool) -> Result<(PathBuf, Vec<u8>), CliError> {
     match subject {
         Subject::File(file) => Ok((file.clone(), files::read(file, wasm::MAX_CODE_BYTES).await?)),
-        Subject::Project(project) => Ok((project.module(), project.code().await?)),
+        Subject::Project(project) if no_build => Ok((project.module(), project.code().await?)),
+        Subject::Project(project) => Ok((project.module(), project.code_of_sources().await?)),
     }
 }
 

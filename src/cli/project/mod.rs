@@ -4,6 +4,7 @@
 //! makes, finished. Never: reach the network, or write anything but the finished module.
 
 mod build;
+mod due;
 mod finish;
 mod manifest;
 mod sources;
@@ -12,11 +13,8 @@ mod toolchain;
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
-use super::files;
-use super::output;
 use super::record::Draft;
 use super::schemas::SchemaArgs;
-use super::wasm;
 use crate::lexicon::{Mode, RecordKey};
 
 pub(super) use self::build::{BuildArgs, Built};
@@ -112,29 +110,6 @@ impl Project {
     /// The module as `at-functions build` leaves it behind, ready to be run and deployed.
     pub(super) fn module(&self) -> PathBuf {
         self.root.join(FINISHED).join(format!("{}.wasm", self.manifest.rkey))
-    }
-
-    /// The bytes of the finished module; says so if there is none, and if sources are newer.
-    pub(super) async fn code(&self) -> Result<Vec<u8>, CliError> {
-        let module = self.module();
-        let built = match std::fs::metadata(&module).and_then(|file| file.modified()) {
-            Ok(built) => built,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let what = self.root.join(MANIFEST).display().to_string();
-                return Err(CliError::setting(
-                    what,
-                    "the project is not built yet: `at-functions build` does it",
-                ));
-            }
-            Err(source) => return Err(file_error(&module, source)),
-        };
-        if let Some(newer) = Sources::of(self).newer_than(built) {
-            let newer = output::printable(&newer.display().to_string());
-            output::note(&format!(
-                "note: {newer} is newer than the module: `at-functions build` builds it again"
-            ));
-        }
-        files::read(&module, wasm::MAX_CODE_BYTES).await
     }
 
     /// The record that the manifest describes, with the schemas read from their files.

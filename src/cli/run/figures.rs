@@ -10,6 +10,7 @@ use super::door::Denials;
 use crate::cli::error::shown;
 use crate::cli::guest;
 use crate::cli::output::{self, failure};
+use crate::cli::usage::{plain, row, share};
 use crate::lexicon::Mode;
 use crate::sandbox::{Completion, Limits, Outcome, UsageTold};
 use crate::server::{self, rounded_millis};
@@ -233,23 +234,9 @@ impl Told<'_> {
     }
 }
 
-fn row(name: &str, used: String, limit: String, share: String) -> [String; 4] {
-    [format!("  {name}"), used, format!("of {limit}"), share]
-}
-
-fn plain(name: &str, figure: String, remark: &str) -> [String; 4] {
-    [format!("  {name}"), figure, remark.to_owned(), String::new()]
-}
-
 fn millis(time: Duration) -> String {
     let millis = time.as_secs_f64() * 1000.0;
     if millis < 10.0 { format!("{millis:.2} ms") } else { format!("{millis:.0} ms") }
-}
-
-/// Whole percent, rounded up, so that only nothing is 0 %.
-fn share(used: u64, limit: u64) -> String {
-    let percent = (u128::from(used) * 100).div_ceil(u128::from(limit.max(1)));
-    format!("{percent} %")
 }
 
 #[cfg(test)]

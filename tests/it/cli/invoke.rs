@@ -5,6 +5,8 @@ use serde_json::json;
 
 use super::*;
 
+const DESCRIBE: &str = "/xrpc/at.functions.describe";
+
 #[tokio::test]
 async fn invoke_goes_through_the_callers_pds() {
     let pds = pds().await;
@@ -41,9 +43,10 @@ async fn invoke_goes_through_the_callers_pds() {
 #[tokio::test]
 async fn a_direct_call_takes_a_token_for_this_call_alone_to_the_service() {
     let (pds, service) = (pds().await, service().await);
-    let arguments = ["invoke", FUNCTION, "--service", &service.did(), "--direct"];
+    let arguments = ["invoke", FUNCTION, "--service", &service.did(), "--direct", "--json"];
     let (code, stdout, stderr) = run(&mut as_author(&pds, &arguments)).await;
-    assert_eq!((code, stdout.as_str()), (0, "{\n  \"a\": 1\n}\n"), "{stderr}");
+    assert_eq!((code, stderr.as_str()), (0, "2 ms\n"));
+    assert_eq!(serde_json::from_str::<Value>(&stdout).unwrap()["output"], json!({"a": 1}));
     let asked = pds.seen("/xrpc/com.atproto.server.getServiceAuth");
     assert_eq!(asked.header("authorization"), Some("Bearer session-token"));
     let parameters: Vec<(String, String)> =
@@ -60,9 +63,51 @@ async fn a_direct_call_takes_a_token_for_this_call_alone_to_the_service() {
     assert_eq!(call.header("atproto-proxy"), None);
     assert_eq!(call.json(), json!({"function": FUNCTION, "input": {}}));
     assert!(!pds.paths().contains(&"/xrpc/at.functions.run".to_owned()));
+    assert!(!service.paths().contains(&DESCRIBE.to_owned()), "more than the call was sent");
     for seen in service.all_seen() {
         assert!(!format!("{:?}{:?}", seen.headers, seen.body).contains(PASSWORD));
         assert!(!format!("{:?}", seen.headers).contains("session-token"));
+    }
+}
+
+#[tokio::test]
+async fn what_a_run_used_stands_beside_the_limits_in_force() {
+    let (pds, service) = (pds().await, service().await);
+    let usage = json!({"peakMemoryBytes": 65536, "hostCalls": 0, "inputBytes": 2});
+    let ran = json!({"ok": true, "output": 1, "durationMs": 3, "functionCid": "bafyrec", "usage": usage});
+    service.on("/xrpc/at.functions.run", answer(200, &ran));
+    let limits = json!({
+        "maxMemoryMb": 32, "maxDurationMs": 100, "maxRequestBytes": 1 << 20, "maxOutputBytes": 1 << 20,
+        "maxHostCalls": 0,
+    });
+    service.on(DESCRIBE, answer(200, &json!({"cid": "bafyrec", "limits": limits})));
+    let beside = [
+        "  time        3 ms      of 100 ms    3 %",
+        "  memory      64.0 KiB  of 32.0 MiB  1 %",
+        "  host calls  0",
+        "  input       2 bytes   of 1.0 MiB   1 %",
+        "  record      bafyrec",
+    ];
+    let did = service.did();
+    let told = async |arguments: &[&str]| {
+        let all = [&["invoke", FUNCTION, "--service", &did], arguments].concat();
+        let (code, stdout, stderr) = run(&mut as_author(&pds, &all)).await;
+        assert_eq!((code, stdout.as_str()), (0, "1\n"), "{stderr}");
+        stderr.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&["--anonymous"]).await, beside);
+    assert_eq!(told(&["--direct"]).await, beside);
+    // Each method has a token of its own.
+    let asked = pds.all_seen().into_iter().filter(|seen| seen.path.ends_with("getServiceAuth"));
+    let mut methods: Vec<_> =
+        asked.map(|seen| seen.query.rsplit("lxm=").next().unwrap().to_owned()).collect();
+    methods.sort();
+    assert_eq!(methods, ["at.functions.describe", "at.functions.run"]);
+    // A service that does not say it, or does not answer, holds up nothing.
+    for silent in [text(404, "text/plain", "no such path"), text(0, "text/plain", "")] {
+        service.on(DESCRIBE, silent);
+        let alone = "3 ms, 64.0 KiB memory, 2 bytes in, record bafyrec";
+        assert_eq!(told(&["--anonymous"]).await, [alone]);
     }
 }
 

@@ -11,6 +11,7 @@ mod deploy;
 mod described;
 mod did;
 mod invoke;
+mod oauth;
 mod program;
 mod records;
 mod run;

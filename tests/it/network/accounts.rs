@@ -62,12 +62,12 @@ impl Person<'_> {
         self.json(&["login", "--handle", &account.did, "--password-file", file]).await
     }
 
-    fn session_file(&self, account: &Account) -> PathBuf {
+    pub(super) fn session_file(&self, account: &Account) -> PathBuf {
         let name = format!("{}.json", account.did.replace([':', '%'], "_"));
         self.home().join(".local/state/at-functions/accounts").join(name)
     }
 
-    fn session(&self, account: &Account) -> Value {
+    pub(super) fn session(&self, account: &Account) -> Value {
         let bytes = std::fs::read(self.session_file(account)).expect("a session is kept");
         serde_json::from_slice(&bytes).expect("a session is JSON")
     }
@@ -84,7 +84,7 @@ pub(super) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-async fn is_alive(account: &Account, token: &Value) -> bool {
+pub(super) async fn is_alive(account: &Account, token: &Value) -> bool {
     let token = token.as_str().expect("a token");
     let call = Call::procedure(&account.pds.url, "com.atproto.server.refreshSession").bearer(token);
     call.send().await.status.is_success()

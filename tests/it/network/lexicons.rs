@@ -12,7 +12,7 @@ use super::Network;
 use super::accounts::Person;
 
 /// A name server that has these TXT records and nothing else.
-async fn name_server(records: Vec<(String, Vec<String>)>) -> SocketAddr {
+pub(super) async fn name_server(records: Vec<(String, Vec<String>)>) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port is free");
     let address = socket.local_addr().expect("it is bound");
     tokio::spawn(async move {
@@ -35,7 +35,7 @@ async fn name_server(records: Vec<(String, Vec<String>)>) -> SocketAddr {
     address
 }
 
-fn lexicon(id: &str, max: u32) -> Value {
+pub(super) fn lexicon(id: &str, max: u32) -> Value {
     let properties = json!({"text": {"type": "string", "maxLength": max}});
     json!({
         "lexicon": 1, "id": id,

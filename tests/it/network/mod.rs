@@ -23,6 +23,7 @@ mod functions;
 mod ground;
 mod install;
 mod lexicons;
+mod oauth;
 pub(crate) mod peer;
 mod policy;
 mod projects;
