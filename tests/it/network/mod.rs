@@ -19,6 +19,7 @@ pub(crate) mod client;
 mod commands;
 mod control;
 mod describe;
+mod examples;
 mod functions;
 mod ground;
 mod install;
