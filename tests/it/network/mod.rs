@@ -29,6 +29,7 @@ mod policy;
 mod projects;
 mod reads;
 mod service;
+pub(crate) mod walk;
 pub(crate) mod xrpc;
 
 use std::io::{BufRead as _, BufReader};

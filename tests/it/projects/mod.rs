@@ -5,7 +5,7 @@
 
 mod broken;
 mod live;
-mod templates;
+pub(crate) mod templates;
 mod tutorial;
 
 use std::path::{Path, PathBuf};
