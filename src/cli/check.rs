@@ -2,7 +2,7 @@
 
 mod asked;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -75,6 +75,8 @@ pub(super) struct Findings {
     compiled: Option<Result<Compiled, String>>,
     /// `inputSchema` and `outputSchema`, where they are given, with why services refuse them.
     schemas: [(&'static str, Option<Result<(), String>>); 2],
+    /// Their files.
+    schema_files: [Option<PathBuf>; 2],
     warnings: Vec<String>,
 }
 
@@ -106,6 +108,7 @@ pub(super) async fn look(asked: Asked) -> Result<Findings, CliError> {
         warnings: warnings(&asked, &anatomy, bytes.len() as u64, mode, admitted),
         compiled: None,
         schemas: [("inputSchema", verdict(&input_schema)), ("outputSchema", verdict(&output_schema))],
+        schema_files: [asked.schemas.input_schema.clone(), asked.schemas.output_schema.clone()],
         anatomy,
         mode,
         is_given: asked.mode.is_some(),
@@ -256,9 +259,10 @@ impl Findings {
         let refused = of_mode.and_then(|(_, verdict)| verdict.as_ref().err()).map(ToString::to_string);
         let uncompiled = self.compiled.as_ref().and_then(|compiled| compiled.as_ref().err()).cloned();
         lines.extend(refused.or(uncompiled).map(|why| format!("  {}", shown(&why))));
-        for (name, verdict) in &self.schemas {
+        for ((name, verdict), file) in self.schemas.iter().zip(&self.schema_files) {
             if let Some(Err(why)) = verdict {
-                lines.push(format!("  {name}: {}", shown(why)));
+                let file = file.as_deref().unwrap_or(Path::new(""));
+                lines.push(format!("  {name} {}: {}", shown(&file.display().to_string()), shown(why)));
             }
         }
         lines.extend(self.warnings.iter().map(|warning| format!("warning: {warning}")));

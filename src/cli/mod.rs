@@ -70,6 +70,7 @@ mod upload;
 mod verdict;
 mod waiting;
 mod wasm;
+mod wrap;
 
 use std::process::ExitCode;
 

@@ -8,6 +8,7 @@ use serde::de::Error as _;
 use toml::Spanned;
 
 use super::super::{deploy, record};
+use super::keys;
 use crate::lexicon::{FunctionMetadata, Mode, RecordKey};
 use crate::policy::MAX_SCOPES;
 
@@ -63,7 +64,7 @@ impl Manifest {
     /// Reads a manifest.
     pub(super) fn parse(text: &str) -> Result<Manifest, Fault> {
         let raw: Raw = toml::from_str(text).map_err(|error| {
-            let why = error.message().trim_end().replace('\n', " ");
+            let why = keys::told(&error.message().trim_end().replace('\n', " "));
             Fault { line: error.span().map(|span| line_of(text, &span)), why }
         })?;
         raw.checked().map_err(|(span, why)| Fault { line: Some(line_of(text, &span)), why })
@@ -345,7 +346,7 @@ mod tests {
                 "strict-output: there is no schema to be strict about; add `output-schema",
             ),
             ("input-schema = \"\"", "path: it is empty; give a path"),
-            ("max-memory = 5", "unknown field `max-memory`, expected one of `name`, "),
+            ("max-memory = 5", "there is no key `max-memory`: did you mean `max-memory-mb`?"),
             ("public = maybe", ""),
         ];
         for (line, why) in cases {

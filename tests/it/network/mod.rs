@@ -29,6 +29,7 @@ mod policy;
 mod projects;
 mod reads;
 mod service;
+mod tutorial;
 pub(crate) mod walk;
 pub(crate) mod xrpc;
 
