@@ -1,7 +1,7 @@
 //! The examples in each language, and that each module is built from its sources as they are. Those that read what people
 //! write have theirs in `network::examples`, on a real PDS.
 
-mod thousands;
+mod pages;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

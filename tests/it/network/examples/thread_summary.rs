@@ -105,13 +105,14 @@ async fn a_thread_over_two_pdses_is_summed_up_from_any_of_its_posts() {
         (deepest, [&bob.handle, &carol.handle]),
         (&by_handle, [&bob.did, &carol.handle]),
     ] {
-        let output = author.output(&function, &json!({ "post": post, "among": among })).await;
-        assert_eq!(output, expected, "{post}");
+        author.answers(&function, &json!({ "post": post, "among": among }), &expected).await;
     }
     // Without others, only what the thread's author and the caller wrote.
-    let alone = author.output(&function, &json!({ "post": root })).await;
-    assert_eq!((&alone["replies"], &alone["repliers"]), (&json!(1), &json!([replier(alice, 1)])));
-    assert_eq!((&alone["words"], &alone["lookedThrough"]), (&json!(5), &json!(2)));
+    let alone = json!({
+        "root": root, "replies": 1, "words": 5, "repliers": [replier(alice, 1)], "likes": 0, "reposts": 0,
+        "lastReplyAt": time(BEGIN + 2), "lookedThrough": 2, "unread": [], "complete": true,
+    });
+    author.answers(&function, &json!({ "post": root }), &alone).await;
 }
 
 #[tokio::test]
@@ -121,9 +122,6 @@ async fn repos_that_the_record_does_not_allow_are_named_and_the_rest_counts() {
     let Thread { alice, bob, carol, root, .. } = &Thread::write(network).await;
     let entries = [alice, bob].map(|account| format!("at://{}", account.did));
     let function = author.deploys("thread-summary", &["--allow", &entries[0], "--allow", &entries[1]]).await;
-    let output = author.output(&function, &json!({ "post": root, "among": [bob.did, carol.did] })).await;
-    let told = (&output["replies"], &output["likes"], &output["lookedThrough"], &output["complete"]);
-    assert_eq!(told, (&json!(3), &json!(1), &json!(2), &json!(true)));
     let caller = author.person.json(&["accounts"]).await["accounts"][0]["did"].clone();
     let caller = caller.as_str().expect("a DID");
     let mut refused = [carol.did.as_str(), caller];
@@ -133,8 +131,12 @@ async fn repos_that_the_record_does_not_allow_are_named_and_the_rest_counts() {
             "the function's record does not allow this read; it would need at://{did}/{POSTS} in its allowedHosts"
         )
     };
-    let unread = refused.map(|did| json!({ "repo": did, "why": why(did) }));
-    assert_eq!(output["unread"], json!(unread));
+    let expected = json!({
+        "root": root, "replies": 3, "words": 10, "repliers": [replier(bob, 2), replier(alice, 1)], "likes": 1,
+        "reposts": 0, "lastReplyAt": time(BEGIN + 4), "lookedThrough": 2, "complete": true,
+        "unread": refused.map(|did| json!({ "repo": did, "why": why(did) })),
+    });
+    author.answers(&function, &json!({ "post": root, "among": [bob.did, carol.did] }), &expected).await;
 }
 
 #[tokio::test]

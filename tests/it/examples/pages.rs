@@ -134,3 +134,38 @@ async fn where_the_time_does_not_do_each_account_has_been_read_as_far_as_the_oth
     assert!(first > 0 && first < THOUSANDS as u64, "{output}");
     assert!(first == second || first == second + PAGE as u64, "{output}");
 }
+
+/// What a repo's host writes reaches a function as it is written.
+#[tokio::test]
+async fn records_are_read_as_json_however_they_are_written() {
+    let world = World::start().await;
+    let accounts = [world.caller(1).did, world.caller(2).did];
+    let values = [
+        "{\"subject\":\"did:plc:a\"}",
+        "{ \"subject\"\n:\t\"did:plc:\\u0062\" }",
+        r#"{"\u0073ubject":"did:plc:c","x":{"subject":"did:plc:no"}}"#,
+        r#"{"x":[{"subject":"did:plc:no"},"]}\\"],"subject":"did:plc:\"d\\"}"#,
+        r#"{"y":"\\","subject":"did:plc:e","z":"\"subject\":\"did:plc:no\""}"#,
+        r#"{"subject":"did:plc:no","subject":"did:plc:\ud83d\ude00"}"#,
+        r#"{"subject":["did:plc:no"]}"#,
+        r#"{"subject":{"uri":"did:plc:no"},"n":-1.5e3,"t":true,"u":null,"e":{},"f":[]}"#,
+        r#"{"subject":"alice.example.com"}"#,
+        "{}",
+    ];
+    let cid = record_cid(b"x");
+    world.fail_with(move |path| {
+        let url = url::Url::parse(&format!("http://localhost{path}")).unwrap();
+        let repo = url.query_pairs().find(|(key, _)| key == "repo")?.1.into_owned();
+        let record = |(n, value): (usize, &&str)| {
+            format!(r#"{{"value":{value},"cid":"{cid}","uri":"at://{repo}/{FOLLOWS}/{n}"}}"#)
+        };
+        let records: Vec<_> = values.iter().enumerate().map(record).collect();
+        let page = format!("{{\"records\":[{}]}}", records.join(" ,\n"));
+        path.contains("listRecords").then(|| ([("content-type", "application/json")], page).into_response())
+    });
+    let function = publish_long(&world, "overlap", "host-v1", FOLLOW_OVERLAP);
+    let input = json!({ "accounts": accounts });
+    let answer = answer(&world, &function, &input, |answer| answer.body["ok"] == true).await;
+    let expected = ["\"d\\", "a", "b", "c", "e", "😀"].map(|name| format!("did:plc:{name}"));
+    assert_eq!((&answer.output()["common"], &answer.output()["dids"]), (&json!(6), &json!(expected)));
+}
