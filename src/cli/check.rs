@@ -16,6 +16,7 @@ use super::output::{self, Exit, Report};
 use super::output_schema;
 use super::schemas::{Given, SchemaArgs};
 use super::wasm::{self, InvalidWasm};
+use super::wrap;
 use crate::lexicon::Mode;
 use crate::policy::judged;
 use crate::repo::blob_cid;
@@ -90,7 +91,7 @@ pub(super) async fn check(args: CheckArgs) -> Result<Report, CliError> {
     let as_json = args.json;
     let findings = look(Asked::by(args).await?).await?;
     let exit = if findings.are_taken() { Exit::Done } else { Exit::Refused };
-    let report = Report::json_or(as_json, &findings.json(), || findings.text());
+    let report = Report::json_or(as_json, &findings.json(), || wrap::for_stdout(&findings.text()));
     Ok(Report { exit, ..report })
 }
 

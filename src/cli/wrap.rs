@@ -30,8 +30,9 @@ fn for_terminal(to: &(impl IsTerminal + AsFd), text: &str) -> String {
     }
 }
 
-/// Breaks what is longer than `width`. The lines that follow are indented as the first one is. What stands in backquotes
-/// is to be copied, so it stays on one line; terminals know that it is one, however long it is.
+/// Breaks what is longer than `width`. The lines that follow are indented as the first one is, or stand in the column of what
+/// they belong to. What stands in backquotes is to be copied, so it stays on one line; terminals know that it is one, however
+/// long it is.
 fn wrapped(text: &str, width: usize) -> String {
     text.split('\n').map(|line| wrapped_line(line, width)).collect::<Vec<_>>().join("\n")
 }
@@ -41,16 +42,16 @@ fn wrapped_line(line: &str, width: usize) -> String {
     if line.chars().count() <= width || line.contains('\x1b') {
         return line.to_owned();
     }
-    let indent = line.chars().take_while(|c| *c == ' ').count();
-    let (indent, words) = line.split_at(indent);
-    let mut out = indent.to_owned();
+    let (head, words) = line.split_at(column(line, width));
+    let indent = " ".repeat(head.chars().count());
+    let mut out = head.to_owned();
     let mut at = indent.len();
     for piece in pieces(words) {
         let length = piece.chars().count();
         let is_first = at == indent.len();
         if !is_first && at + 1 + length > width {
             out.push('\n');
-            out.push_str(indent);
+            out.push_str(&indent);
             at = indent.len();
         } else if !is_first {
             out.push(' ');
@@ -60,6 +61,14 @@ fn wrapped_line(line: &str, width: usize) -> String {
         at += length;
     }
     out
+}
+
+/// Where the text of a line begins: behind its indentation or, in a row of a table, at its second column.
+fn column(line: &str, width: usize) -> usize {
+    let start = line.len() - line.trim_start_matches(' ').len();
+    let gap = line[start..].find("  ").map(|gap| start + gap);
+    let second = gap.map(|gap| line.len() - line[gap..].trim_start_matches(' ').len());
+    second.filter(|second| *second <= width / 2 && *second < line.len()).unwrap_or(start)
 }
 
 /// The words of a line; what stands in backquotes is one, with what touches it.
@@ -82,6 +91,8 @@ mod tests {
             ("one two three four", "one two\nthree four"),
             ("  one two three four", "  one two\n  three\n  four"),
             ("one two\nthree four five", "one two\nthree four\nfive"),
+            ("a    one two three", "a    one\n     two\n     three"),
+            ("a      one two three", "a      one\ntwo three"),
             ("a-word-that-is-too-long b", "a-word-that-is-too-long\nb"),
             ("say `a b` or `c d`!", "say `a b`\nor `c d`!"),
             ("a `what is longer than a line` b", "a\n`what is longer than a line`\nb"),

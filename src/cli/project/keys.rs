@@ -1,16 +1,35 @@
-//! Keys of `at-functions.toml` that are not known: what the person may have meant.
+//! What the parser of `at-functions.toml` finds wrong with its keys, told with what the person may have meant.
 
 use strsim::normalized_damerau_levenshtein;
 
 /// Less alike, from 0 to 1, and the guess would mislead.
 const ALIKE: f64 = 0.5;
 
-/// The parser's own message, but for a key that is not known: the one that is most like it, or all that there are.
+/// The parser's own message, with what would mend it.
 pub(super) fn told(message: &str) -> String {
-    let Some((key, known)) = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'))
-    else {
-        return message.to_owned();
-    };
+    let named = |start: &str| message.strip_prefix(start)?.split_once('`');
+    if let Some((key, known)) = named("unknown field `") {
+        return unknown(key, known);
+    }
+    match (named("missing field `"), message.ends_with(", expected a string")) {
+        (Some((key, _)), _) => format!("there is no {key}, which is needed: add {}", least(key)),
+        (None, true) => format!("{message}: put it into quotes"),
+        (None, false) => message.to_owned(),
+    }
+}
+
+/// What a key that is needed says at least.
+fn least(key: &str) -> String {
+    match key {
+        "build" => "[build] with module = \"FILE.wasm\"".to_owned(),
+        "module" => "module = \"FILE.wasm\"".to_owned(),
+        "version" => "version = \"0.1.0\"".to_owned(),
+        key => format!("{key} = \"...\""),
+    }
+}
+
+/// The key that is most like one that is not known, or all that there are.
+fn unknown(key: &str, known: &str) -> String {
     // `, expected one of `a`, `b``, or `, expected `a``
     let known: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
     let alike =
@@ -39,6 +58,25 @@ mod tests {
             super::told("unknown field `x`, expected `module`"),
             "there is no key `x`; the keys are: module"
         );
-        assert_eq!(super::told("missing field `name`"), "missing field `name`");
+    }
+
+    #[test]
+    fn what_is_missing_or_of_another_type_is_told_with_what_to_write() {
+        let cases = [
+            ("missing field `version`", "there is no version, which is needed: add version = \"0.1.0\""),
+            ("missing field `name`", "there is no name, which is needed: add name = \"...\""),
+            (
+                "missing field `build`",
+                "there is no build, which is needed: add [build] with module = \"FILE.wasm\"",
+            ),
+            (
+                "invalid type: integer `1`, expected a string",
+                "invalid type: integer `1`, expected a string: put it into quotes",
+            ),
+            ("invalid basic string", "invalid basic string"),
+        ];
+        for (message, expected) in cases {
+            assert_eq!(told(message), expected);
+        }
     }
 }

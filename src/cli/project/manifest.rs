@@ -363,7 +363,9 @@ mod tests {
         let (at, told) = fault(&LEAST.replace("words\"\nv", "Word count\"\nv"));
         assert_eq!(at, 1);
         assert!(told.ends_with("add `rkey = \"word-count\"`"), "{told}");
-        assert!(fault(&LEAST.replace("name = \"words\"\n", "")).1.contains("missing field `name`"));
-        assert!(fault("name = \"a\"\nversion = \"1\"\n").1.contains("missing field `build`"));
+        assert!(
+            fault(&LEAST.replace("name = \"words\"\n", "")).1.contains("there is no name, which is needed")
+        );
+        assert!(fault("name = \"a\"\nversion = \"1\"\n").1.contains("there is no build, which is needed"));
     }
 }

@@ -69,6 +69,10 @@ fn mistakes() -> Vec<Mistake> {
             "error: at-functions.toml, line 3: there is no key `max-memory`: did you mean `max-memory-mb`?\n",
         ),
         in_manifest(
+            "description = 1",
+            "error: at-functions.toml, line 3: invalid type: integer `1`, expected a string: put it into quotes\n",
+        ),
+        in_manifest(
             "mode = \"pure\"",
             "error: at-functions.toml, line 3: mode: there are these modes: pure-v1, host-v1, component-v1, wasi-v1, cstr-v1\n",
         ),
