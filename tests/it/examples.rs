@@ -2,6 +2,7 @@
 //! write have theirs in `network::examples`, on a real PDS.
 
 mod pages;
+mod readmes;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
