@@ -96,7 +96,7 @@ async fn the_lines_on_deploying_do_what_they_say() {
         network,
         app_password: account.create_app_password("laptop").await,
         account,
-        service: Service::start(network, &[]).await,
+        service: Service::start(network, &["--isolation=thread"]).await,
         home: tempfile::tempdir().expect("a directory"),
         variables: Vec::new(),
     };

@@ -27,7 +27,8 @@ impl Walker {
     /// Nobody where the tests against the network are left out, which is said then.
     pub(crate) async fn start() -> Option<Walker> {
         let network = Network::shared()?;
-        let service = Service::start(network, &[]).await;
+        // Where guests run makes no difference to an author; threads begin at once.
+        let service = Service::start(network, &["--isolation=thread"]).await;
         let account = network.create_account(network.pds(0)).await;
         let person = Person::new(network);
         person.log_in(&account, &account.create_app_password("laptop").await).await;

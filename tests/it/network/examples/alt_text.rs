@@ -95,7 +95,7 @@ async fn images_and_videos_without_alternative_text_are_found_among_many_posts()
 #[tokio::test]
 async fn what_is_no_account_or_may_not_be_read_is_an_error_that_says_what_would_do() {
     let Some(network) = Network::shared() else { return };
-    let author = Author::start(network).await;
+    let author = Author::start_in_threads(network).await;
     let alice = network.create_account(network.pds(1)).await;
     let function = author.deploys("alt-text", &["--allow", &format!("at://{}", alice.did)]).await;
     let bob = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb";

@@ -91,7 +91,7 @@ async fn whom_two_accounts_follow_together_is_told_over_many_pages() {
 #[tokio::test]
 async fn an_account_that_is_not_there_or_gone_is_named() {
     let Some(network) = Network::shared() else { return };
-    let author = Author::start(network).await;
+    let author = Author::start_in_threads(network).await;
     let alice = network.create_account(network.pds(0)).await;
     let gone = network.create_account(network.pds(1)).await;
     gone.deactivate().await;
@@ -112,7 +112,7 @@ async fn an_account_that_is_not_there_or_gone_is_named() {
 #[tokio::test]
 async fn a_call_whose_time_does_not_do_says_so() {
     let Some(network) = Network::shared() else { return };
-    let author = Author::start(network).await;
+    let author = Author::start_in_threads(network).await;
     let alice = network.create_account(network.pds(0)).await;
     let bob = network.create_account(network.pds(1)).await;
     // Less than it keeps for its answer: no page is begun.

@@ -25,8 +25,18 @@ struct Author<'a> {
 }
 
 impl Author<'_> {
+    /// With a service as operators run it.
     async fn start(network: &Network) -> Author<'_> {
-        let service = Service::start(network, &["--anonymous=public"]).await;
+        Author::start_with(network, &[]).await
+    }
+
+    /// With a service whose guests run in threads: they begin at once, and are told the same.
+    async fn start_in_threads(network: &Network) -> Author<'_> {
+        Author::start_with(network, &["--isolation=thread"]).await
+    }
+
+    async fn start_with<'a>(network: &'a Network, settings: &[&str]) -> Author<'a> {
+        let service = Service::start(network, settings).await;
         let account = network.create_account(network.pds(0)).await;
         let person = Person::new(network);
         person.log_in(&account, &account.create_app_password("laptop").await).await;

@@ -118,7 +118,7 @@ async fn a_thread_over_two_pdses_is_summed_up_from_any_of_its_posts() {
 #[tokio::test]
 async fn repos_that_the_record_does_not_allow_are_named_and_the_rest_counts() {
     let Some(network) = Network::shared() else { return };
-    let author = Author::start(network).await;
+    let author = Author::start_in_threads(network).await;
     let Thread { alice, bob, carol, root, .. } = &Thread::write(network).await;
     let entries = [alice, bob].map(|account| format!("at://{}", account.did));
     let function = author.deploys("thread-summary", &["--allow", &entries[0], "--allow", &entries[1]]).await;
@@ -142,7 +142,7 @@ async fn repos_that_the_record_does_not_allow_are_named_and_the_rest_counts() {
 #[tokio::test]
 async fn what_is_no_post_is_answered_with_what_would_do() {
     let Some(network) = Network::shared() else { return };
-    let author = Author::start(network).await;
+    let author = Author::start_in_threads(network).await;
     let alice = network.create_account(network.pds(0)).await;
     let function = author.deploys("thread-summary", &[]).await;
     let absent = format!("at://{}/{POSTS}/{}", alice.did, tid(1));
