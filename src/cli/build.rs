@@ -9,6 +9,7 @@ use super::check::{self, Asked};
 use super::error::CliError;
 use super::output::{self, Exit, Report, printable};
 use super::project::{BuildArgs, Built, Project};
+use super::wrap;
 
 /// Build a project: its own build, then what makes the module fit to be deployed.
 ///
@@ -52,7 +53,9 @@ pub(super) async fn build(args: BuildCommandArgs) -> Result<Report, CliError> {
         "fits": findings.are_taken(),
         "verdict": verdict,
     });
-    let report = Report::json_or(args.json, &value, || format!("{}\n{}", told(&project, &built), verdict));
+    let report = Report::json_or(args.json, &value, || {
+        format!("{}\n{}", told(&project, &built), wrap::for_stdout(&verdict))
+    });
     Ok(Report { exit: if findings.are_taken() { Exit::Done } else { Exit::Refused }, ..report })
 }
 

@@ -2,7 +2,7 @@
 
 mod asked;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use super::output::{self, Exit, Report};
 use super::output_schema;
 use super::schemas::{Given, SchemaArgs};
 use super::wasm::{self, InvalidWasm};
+use super::wrap;
 use crate::lexicon::Mode;
 use crate::policy::judged;
 use crate::repo::blob_cid;
@@ -75,6 +76,8 @@ pub(super) struct Findings {
     compiled: Option<Result<Compiled, String>>,
     /// `inputSchema` and `outputSchema`, where they are given, with why services refuse them.
     schemas: [(&'static str, Option<Result<(), String>>); 2],
+    /// Their files.
+    schema_files: [Option<PathBuf>; 2],
     warnings: Vec<String>,
 }
 
@@ -88,7 +91,7 @@ pub(super) async fn check(args: CheckArgs) -> Result<Report, CliError> {
     let as_json = args.json;
     let findings = look(Asked::by(args).await?).await?;
     let exit = if findings.are_taken() { Exit::Done } else { Exit::Refused };
-    let report = Report::json_or(as_json, &findings.json(), || findings.text());
+    let report = Report::json_or(as_json, &findings.json(), || wrap::for_stdout(&findings.text()));
     Ok(Report { exit, ..report })
 }
 
@@ -106,6 +109,7 @@ pub(super) async fn look(asked: Asked) -> Result<Findings, CliError> {
         warnings: warnings(&asked, &anatomy, bytes.len() as u64, mode, admitted),
         compiled: None,
         schemas: [("inputSchema", verdict(&input_schema)), ("outputSchema", verdict(&output_schema))],
+        schema_files: [asked.schemas.input_schema.clone(), asked.schemas.output_schema.clone()],
         anatomy,
         mode,
         is_given: asked.mode.is_some(),
@@ -256,9 +260,10 @@ impl Findings {
         let refused = of_mode.and_then(|(_, verdict)| verdict.as_ref().err()).map(ToString::to_string);
         let uncompiled = self.compiled.as_ref().and_then(|compiled| compiled.as_ref().err()).cloned();
         lines.extend(refused.or(uncompiled).map(|why| format!("  {}", shown(&why))));
-        for (name, verdict) in &self.schemas {
+        for ((name, verdict), file) in self.schemas.iter().zip(&self.schema_files) {
             if let Some(Err(why)) = verdict {
-                lines.push(format!("  {name}: {}", shown(why)));
+                let file = file.as_deref().unwrap_or(Path::new(""));
+                lines.push(format!("  {name} {}: {}", shown(&file.display().to_string()), shown(why)));
             }
         }
         lines.extend(self.warnings.iter().map(|warning| format!("warning: {warning}")));

@@ -15,7 +15,7 @@ use super::describe::at_uri;
 use super::error::CliError;
 use super::files::{self, STDIN};
 use super::locate::NetworkArgs;
-use super::output::Report;
+use super::output::{self, Report};
 use super::session::LoginArgs;
 use super::usage::InForce;
 use super::verdict;
@@ -181,7 +181,14 @@ pub(super) async fn input(given: &str) -> Result<Box<RawValue>, CliError> {
         let why = format!("larger than the {} MiB that a service takes", MAX_INPUT_BYTES >> 20);
         return Err(CliError::setting(what, why));
     }
-    serde_json::from_slice(&text).map_err(|error| CliError::setting(what, format!("not JSON: {error}")))
+    let read = serde_json::from_slice(&text);
+    read.map_err(|error| {
+        let hint = match given.starts_with(['{', '[', '"', '@', '-']) {
+            true => String::new(),
+            false => format!("; a text has quotes of its own, '\"{given}\"', and a file is @FILE"),
+        };
+        CliError::setting(what, format!("not JSON: {error}{}", output::printable(&hint)))
+    })
 }
 
 #[cfg(test)]

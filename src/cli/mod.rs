@@ -73,6 +73,7 @@ mod verdict;
 mod waiting;
 mod wasm;
 mod way;
+mod wrap;
 
 use std::process::ExitCode;
 

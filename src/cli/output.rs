@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::colour::Colour;
 use super::error::CliError;
+use super::wrap;
 
 /// Beyond this depth JSON is printed on one line: indentation grows with the square of the depth.
 const PRETTY_DEPTH: usize = 32;
@@ -102,7 +103,7 @@ pub(super) fn failure(what: &str, advice: Option<&str>) -> String {
 pub(super) fn note(text: &str) {
     if !text.is_empty() {
         // There is nowhere left to say that stderr is gone.
-        let _ = print(io::stderr().lock(), Colour::of_stderr().lines(text).as_bytes());
+        let _ = print(io::stderr().lock(), Colour::of_stderr().lines(&wrap::for_stderr(text)).as_bytes());
     }
 }
 

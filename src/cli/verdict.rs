@@ -83,10 +83,8 @@ fn with_raw(json: bool, body: Vec<u8>, verdict: Report) -> Report {
 fn success(answer: &Answer, limits: Option<&InForce>) -> Report {
     let mut notes = with_log(answer, figures(answer, limits));
     if let Some(path) = answer.output_schema_mismatch.as_str() {
-        notes.push_str(&format!(
-            "\nnote: the output does not fit the function's outputSchema, at {}",
-            shown(path)
-        ));
+        let place = if path.is_empty() { "as a whole".to_owned() } else { format!("at {}", shown(path)) };
+        notes.push_str(&format!("\nnote: the output does not fit the function's outputSchema, {place}"));
     }
     let text = answer.output.as_ref().map(|output| output::pretty(output.get())).unwrap_or_default();
     Report::done(text).with_notes(notes)

@@ -1,4 +1,8 @@
-//! The examples in each language, and that each module is built from its sources as they are.
+//! The examples in each language, and that each module is built from its sources as they are. Those that read what people
+//! write have theirs in `network::examples`, on a real PDS.
+
+mod pages;
+mod readmes;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -53,7 +57,8 @@ fn every_module_is_built_from_its_sources_as_they_are() {
         }
         assert!(recorded.contains(&module), "{} is not in its own record", module.display());
         let is_source = |path: &PathBuf| {
-            path.extension().is_none_or(|extension| extension != "wasm" && extension != "sources")
+            let name = path.extension().unwrap_or_default();
+            name != "wasm" && name != "sources" && name != "md"
         };
         for source in files(module.parent().unwrap()).into_iter().filter(is_source) {
             assert!(recorded.contains(&source), "{} is new: run examples/build", source.display());
@@ -323,7 +328,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         let path = entry.unwrap().path();
         if !path.is_dir() {
             found.push(path);
-        } else if !path.ends_with("node_modules") && !path.ends_with("target") {
+        } else if !["node_modules", "target", "build", "dist"].iter().any(|made| path.ends_with(made)) {
             found.extend(files(&path));
         }
     }

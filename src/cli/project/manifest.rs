@@ -8,6 +8,7 @@ use serde::de::Error as _;
 use toml::Spanned;
 
 use super::super::{deploy, record};
+use super::keys;
 use crate::lexicon::{FunctionMetadata, Mode, RecordKey};
 use crate::policy::MAX_SCOPES;
 
@@ -63,7 +64,7 @@ impl Manifest {
     /// Reads a manifest.
     pub(super) fn parse(text: &str) -> Result<Manifest, Fault> {
         let raw: Raw = toml::from_str(text).map_err(|error| {
-            let why = error.message().trim_end().replace('\n', " ");
+            let why = keys::told(&error.message().trim_end().replace('\n', " "));
             Fault { line: error.span().map(|span| line_of(text, &span)), why }
         })?;
         raw.checked().map_err(|(span, why)| Fault { line: Some(line_of(text, &span)), why })
@@ -345,7 +346,7 @@ mod tests {
                 "strict-output: there is no schema to be strict about; add `output-schema",
             ),
             ("input-schema = \"\"", "path: it is empty; give a path"),
-            ("max-memory = 5", "unknown field `max-memory`, expected one of `name`, "),
+            ("max-memory = 5", "there is no key `max-memory`: did you mean `max-memory-mb`?"),
             ("public = maybe", ""),
         ];
         for (line, why) in cases {
@@ -362,7 +363,9 @@ mod tests {
         let (at, told) = fault(&LEAST.replace("words\"\nv", "Word count\"\nv"));
         assert_eq!(at, 1);
         assert!(told.ends_with("add `rkey = \"word-count\"`"), "{told}");
-        assert!(fault(&LEAST.replace("name = \"words\"\n", "")).1.contains("missing field `name`"));
-        assert!(fault("name = \"a\"\nversion = \"1\"\n").1.contains("missing field `build`"));
+        assert!(
+            fault(&LEAST.replace("name = \"words\"\n", "")).1.contains("there is no name, which is needed")
+        );
+        assert!(fault("name = \"a\"\nversion = \"1\"\n").1.contains("there is no build, which is needed"));
     }
 }

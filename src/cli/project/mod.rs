@@ -6,6 +6,7 @@
 mod build;
 mod due;
 mod finish;
+mod keys;
 mod manifest;
 mod sources;
 mod toolchain;
@@ -212,7 +213,9 @@ mod tests {
         std::fs::write(dir.path().join(MANIFEST), LEAST.replace("version", "versoin")).unwrap();
         let told = told(Subject::at(Some(dir.path())));
         assert!(
-            told.starts_with(&format!("{root}/at-functions.toml, line 2: unknown field `versoin`")),
+            told.starts_with(&format!(
+                "{root}/at-functions.toml, line 2: there is no key `versoin`: did you mean `version`?"
+            )),
             "{told}"
         );
     }

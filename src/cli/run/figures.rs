@@ -34,6 +34,8 @@ pub(super) struct Told<'a> {
 
 /// What stands behind the reads that an online run was refused.
 const ONLINE_HINT: &str = "--allow stands for the record's allowedHosts; --allow-private-network lets it read from this machine too";
+/// The same in a project.
+const PROJECT_HINT: &str = "Add the entry to allowed-hosts in at-functions.toml, or try it with --allow; --allow-private-network lets it read from this machine too";
 
 /// That the output does not meet its schema.
 pub(super) struct Mismatch {
@@ -104,7 +106,7 @@ impl Told<'_> {
             notes.push(format!("denied: {untold} more, some of them the same"));
         }
         if self.denied.total > 0 && self.reading != Reading::Offline {
-            notes.push(ONLINE_HINT.to_owned());
+            notes.push(if self.of_project { PROJECT_HINT } else { ONLINE_HINT }.to_owned());
         }
         let logs = &self.completion.logs;
         let lines = logs.lines.iter().map(|line| (line.level.as_str(), line.message.as_str()));

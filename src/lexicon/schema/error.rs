@@ -37,7 +37,7 @@ pub enum SchemaError {
     )]
     Reference(String),
     /// Not what the draft's own schema asks for.
-    #[error("is no valid JSON Schema at {path:?} (`{keyword}`)")]
+    #[error("is no valid JSON Schema at {path:?} (`{keyword}`){}", hint(path))]
     Invalid {
         /// JSON Pointer of the place.
         path: String,
@@ -89,6 +89,17 @@ pub enum SchemaError {
     /// The machine gave no thread to compile it on. Says nothing about the schema.
     #[error("could not be compiled now; try again")]
     NoThread,
+}
+
+/// What is expected at a place that is often wrong.
+fn hint(path: &str) -> &'static str {
+    match path.rsplit('/').next() {
+        Some("type") => {
+            "; a type is one of array, boolean, integer, null, number, object, string, or a list of these"
+        }
+        Some("required") => "; it is a list of the names of members",
+        _ => "",
+    }
 }
 
 /// The first place where a value does not meet a schema.

@@ -47,8 +47,12 @@ pub(crate) async fn a_compiler_that_is_killed_costs_its_caller_a_503_and_the_nex
 
 pub(crate) async fn a_worker_that_is_killed_costs_its_own_runs_a_503(arena: &Arena) {
     let author = arena.stranger().await;
-    let spinner =
-        author.publish_record("spin", &wasm(&run(SPIN)), |record| record["maxDurationMs"] = 5_000.into());
+    // Each attempt has code of its own: what was in a worker that died runs alone the next time.
+    static ATTEMPTS: AtomicUsize = AtomicUsize::new(0);
+    let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
+    let data = format!("{PAGE} (data (i32.const 8) \"{attempt}\")");
+    let spin = wasm(&module(&data, "i32.const 1024", SPIN));
+    let spinner = author.publish_record("spin", &spin, |record| record["maxDurationMs"] = 5_000.into());
     let echo = author.publish_record("echo", ECHO, patient);
     assert_eq!(author.run(&echo.uri, json!(1)).await.output()["echo"], 1);
     let calls = (0..3).map(|_| author.run(&spinner.uri, json!({})));

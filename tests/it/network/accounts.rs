@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::xrpc::Call;
 use super::{Account, Network};
+use crate::patience::PATIENCE;
 
 /// A person at a machine: a home of their own, and none of this one's variables.
 pub(super) struct Person<'a> {
@@ -52,6 +53,19 @@ impl Person<'_> {
         let output = self.run(arguments).await;
         assert!(!output.status.success(), "{arguments:?}: {output:?}");
         (output.status.code().expect("an exit code"), stderr(&output))
+    }
+
+    /// Calls a function. A service that still compiles it says so, and is asked again.
+    pub(super) async fn invokes(&self, function: &str, arguments: &[&str]) -> Output {
+        let arguments = [&["invoke", function], arguments].concat();
+        let began = std::time::Instant::now();
+        loop {
+            let output = self.run(&arguments).await;
+            let compiles = stderr(&output).starts_with("error: NotEnoughResources ");
+            if !compiles || began.elapsed() > PATIENCE {
+                return output;
+            }
+        }
     }
 
     /// Logs in with a password in a file that is gone afterwards.

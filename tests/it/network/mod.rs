@@ -19,6 +19,7 @@ pub(crate) mod client;
 mod commands;
 mod control;
 mod describe;
+mod examples;
 mod functions;
 mod ground;
 mod install;
@@ -29,6 +30,8 @@ mod policy;
 mod projects;
 mod reads;
 mod service;
+mod tutorial;
+pub(crate) mod walk;
 pub(crate) mod xrpc;
 
 use std::io::{BufRead as _, BufReader};

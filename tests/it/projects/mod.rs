@@ -5,8 +5,9 @@
 
 mod broken;
 mod live;
-mod templates;
-mod tutorial;
+mod mistakes;
+pub(crate) mod templates;
+pub(crate) mod tutorial;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,4 +1,5 @@
-//! Each template as a new author has it: new, build, run, dev, an edit, the new answer.
+//! Each template as a new author has it: new, build, run, deploy, call, dev, an edit, the new answer; then the new version is
+//! deployed, called, pinned, rolled back, and deleted.
 
 use std::fs;
 use std::path::Path;
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Ran, constant, run_in};
 use crate::dev::{Dev, client};
+use crate::network::walk::Walker;
 use crate::patience::soon;
 use crate::world::answer;
 
@@ -52,7 +54,7 @@ fn all() -> [Template; 6] {
 }
 
 /// The compiler that is not there, if one is not.
-pub(super) fn missing_for(template: &str) -> Option<&'static str> {
+pub(crate) fn missing_for(template: &str) -> Option<&'static str> {
     let is_there = |program: &str, arguments: &[&str]| {
         let command = &mut Command::new(program);
         let command =
@@ -75,7 +77,7 @@ pub(super) fn missing_for(template: &str) -> Option<&'static str> {
 }
 
 /// Has the build take what the compiler of the template writes from where it was written before.
-pub(super) fn stand_in_for(project: &Path, template: &str, missing: &str) {
+pub(crate) fn stand_in_for(project: &Path, template: &str, missing: &str) {
     eprintln!("{missing} is not on this machine: for the template {template} the committed module stands in");
     let committed = format!("{}/tests/guests/templates/{template}.wasm", env!("CARGO_MANIFEST_DIR"));
     let module = project.join(compiled(project));
@@ -102,7 +104,7 @@ fn change(project: &Path, edit: impl FnOnce(String) -> String) {
     fs::write(&path, edit(fs::read_to_string(&path).unwrap())).unwrap();
 }
 
-/// The way of an author from nothing to an edited function that answers.
+/// The way of an author from nothing to an edited function that answers, and on the network to its end.
 async fn author(template: &str) {
     let template = all().into_iter().find(|each| each.name == template).unwrap();
     let home = tempfile::tempdir().unwrap();
@@ -133,11 +135,24 @@ async fn author(template: &str) {
     let refused = run_in(&project, &["run", "--input", r#"{"text": 1}"#]);
     assert_eq!(refused.code, 1);
     assert!(refused.stderr.contains("error: InvalidInput: "), "{}", refused.stderr);
+
+    let walker = Walker::start().await;
+    let input = json!({ "text": "one two" });
+    let first = match &walker {
+        Some(walker) => {
+            let first = walker.deploys(&project, &["/my-words is new:\n"]).await;
+            assert_eq!(walker.calls(&first, &input).await, json!({ "words": 2 }));
+            Some(first)
+        }
+        None => None,
+    };
+
     let mut dev = Dev::start(&[project.to_str().unwrap()]);
     let (url, body) = dev.curl();
     assert!(body["function"].as_str().unwrap().ends_with("/at.functions.metadata/my-words"), "{body}");
     let call = || answer(client().post(&url).body(body.to_string()));
-    assert_eq!(call().await.output(), &json!({ "words": 2 }));
+    // Until it is compiled, it is busy.
+    soon(async || call().await.body["output"] == json!({ "words": 2 })).await;
     match missing {
         Some(_) => {
             fs::write(project.join(compiled(&project)), constant(r#"{"words":7}"#)).unwrap();
@@ -151,34 +166,48 @@ async fn author(template: &str) {
         }
     }
     soon(async || call().await.body["output"] == json!({ "words": 7 })).await;
+    drop(dev);
+
+    // What `dev` built is what is deployed.
+    let (Some(walker), Some(first)) = (walker, first) else { return };
+    let told = walker.is_refused(&project).await;
+    assert!(told.contains("raise the version (to 0.1.1, say)"), "{told}");
+    change(&project, |manifest| manifest.replace("version = \"0.1.0\"", "version = \"0.2.0\""));
+    let second = walker.deploys(&project, &["  version  0.1.0 -> 0.2.0\n"]).await;
+    assert_eq!(walker.calls(&second, &input).await, json!({ "words": 7 }));
+    walker.is_not_served(&first, "FunctionChanged").await;
+    walker.rolls_back_to(&first, "my-words").await;
+    assert_eq!(walker.calls(&first, &input).await, json!({ "words": 2 }));
+    walker.is_not_served(&second, "FunctionChanged").await;
+    walker.deletes(&first, "my-words").await;
 }
 
 #[tokio::test]
-async fn a_new_author_gets_to_an_edited_function_in_rust() {
+async fn a_new_author_goes_all_the_way_in_rust() {
     author("rust-pure").await;
 }
 
 #[tokio::test]
-async fn a_new_author_gets_to_an_edited_function_in_rust_that_reads() {
+async fn a_new_author_goes_all_the_way_in_rust_that_reads() {
     author("rust-host").await;
 }
 
 #[tokio::test]
-async fn a_new_author_gets_to_an_edited_component_in_rust() {
+async fn a_new_author_goes_all_the_way_with_a_component_in_rust() {
     author("rust-component").await;
 }
 
 #[tokio::test]
-async fn a_new_author_gets_to_an_edited_function_in_assemblyscript() {
+async fn a_new_author_goes_all_the_way_in_assemblyscript() {
     author("assemblyscript").await;
 }
 
 #[tokio::test]
-async fn a_new_author_gets_to_an_edited_function_in_c() {
+async fn a_new_author_goes_all_the_way_in_c() {
     author("c").await;
 }
 
 #[tokio::test]
-async fn a_new_author_gets_to_an_edited_function_in_zig() {
+async fn a_new_author_goes_all_the_way_in_zig() {
     author("zig").await;
 }

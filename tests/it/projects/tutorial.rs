@@ -10,15 +10,15 @@ use super::BINARY;
 use super::templates::{missing_for, stand_in_for};
 use crate::dev::Dev;
 
-const TUTORIAL: &str = include_str!("../../../docs/writing-functions.md");
+pub(crate) const TUTORIAL: &str = include_str!("../../../docs/writing-functions.md");
 
 /// A fenced block.
-struct Block {
-    language: String,
-    text: String,
+pub(crate) struct Block {
+    pub(crate) language: String,
+    pub(crate) text: String,
 }
 
-fn blocks(text: &str) -> Vec<Block> {
+pub(crate) fn blocks(text: &str) -> Vec<Block> {
     let parts: Vec<&str> = text.split("\n```").collect();
     parts
         .iter()
