@@ -35,9 +35,13 @@ impl Walker {
         Some(Walker { person, service })
     }
 
-    /// Deploys what the project's last build left. Calls that are pinned to it are served at once.
+    /// Deploys the project, which is built first where its sources are newer. Calls that are pinned to it are
+    /// served at once.
     pub(crate) async fn deploys(&self, project: &Path, told: &[&str]) -> Version {
-        let output = self.person.run(&["deploy", text(project), "--yes", "--json"]).await;
+        let mut deploy = self.person.command(&["deploy", text(project), "--yes", "--json"]);
+        // Where its build finds its compiler.
+        let path = std::env::var_os("PATH").expect("a PATH");
+        let output = deploy.env("PATH", path).output().await.expect("it runs");
         let stderr = stderr(&output);
         assert!(output.status.success(), "{stderr}");
         for line in told {
