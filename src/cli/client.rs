@@ -32,11 +32,15 @@ impl Budget {
     pub(super) const DOCUMENT: Budget = Budget { bytes: 256 * 1024, time: Duration::from_secs(10) };
     /// Calls to a PDS. A page of 100 records of up to 1 MiB could be larger; real ones are not.
     pub(super) const CALL: Budget = Budget { bytes: 16 * 1024 * 1024, time: Duration::from_secs(30) };
+    /// Forms to an authorization server. Its answer may hold tokens that come once, and it may be busy: to give up early
+    /// could end a session.
+    pub(super) const TOKEN: Budget = Budget { time: Duration::from_secs(30), ..Budget::DOCUMENT };
     /// An upload, over a slow line.
     const UPLOAD: Budget = Budget { time: Duration::from_secs(600), ..Budget::CALL };
 }
 
 /// The commands' HTTP client.
+#[derive(Clone)]
 pub(super) struct Http(reqwest::Client);
 
 impl Http {
@@ -240,7 +244,7 @@ impl<'a> Xrpc<'a> {
         O: DeserializeOwned + Send + Sync,
     {
         // A file that is refused for the credential's sake is sent twice, or cut on its way: something small goes first.
-        if self.credential.is_some_and(Credential::may_be_sent_again) {
+        if self.credential.is_some_and(Credential::may_be_refused_once) {
             let no_parameters: [(&str, &str); 0] = [];
             self.query::<_, IgnoredAny>("com.atproto.server.getSession", no_parameters).await?;
         }

@@ -6,7 +6,7 @@
 use http::header::{AUTHORIZATION, HeaderValue};
 use http::{Request, Response};
 
-use super::accounts::Proofs;
+use super::accounts::Bound;
 use super::client::{Budget, Http};
 use super::error::CliError;
 
@@ -15,16 +15,11 @@ pub(super) enum Credential {
     /// Whoever has the token may use it: sessions by app password, tokens for one call of a service.
     Bearer(String),
     /// Only who has the key that the token is bound to may use it (RFC 9449): sessions by OAuth.
-    Bound {
-        /// The access token.
-        token: String,
-        /// The key, and what the server wants in its proofs.
-        proofs: Proofs,
-    },
+    Bound(Bound),
 }
 
 impl Credential {
-    /// Sends a request with the credential, once more where the server wants another proof.
+    /// Sends a request with the credential, and again where the server wants another proof, or a newer token.
     pub(super) async fn send(
         &self,
         http: &Http,
@@ -36,20 +31,18 @@ impl Credential {
                 request.headers_mut().insert(AUTHORIZATION, authorization("Bearer", token)?);
                 http.exchange(request, budget).await
             }
-            Credential::Bound { token, proofs } => {
-                request.headers_mut().insert(AUTHORIZATION, authorization("DPoP", token)?);
-                proofs.send(http, request, Some(token), budget).await
-            }
+            Credential::Bound(bound) => bound.send(http, request, budget).await,
         }
     }
 
-    /// Whether the server's next answer may be that it wants another proof, after all of the body was sent.
-    pub(super) fn may_be_sent_again(&self) -> bool {
-        matches!(self, Credential::Bound { proofs, .. } if !proofs.know_the_server())
+    /// Whether the server's next answer may be that it wants another proof or token, after all of the body was sent.
+    pub(super) fn may_be_refused_once(&self) -> bool {
+        matches!(self, Credential::Bound(_))
     }
 }
 
-fn authorization(scheme: &str, token: &str) -> Result<HeaderValue, CliError> {
+/// The header that shows a token.
+pub(super) fn authorization(scheme: &str, token: &str) -> Result<HeaderValue, CliError> {
     let unusable = |_| CliError::setting("the session", "its token cannot be sent: log in again");
     let mut value = HeaderValue::from_str(&format!("{scheme} {token}")).map_err(unusable)?;
     value.set_sensitive(true);

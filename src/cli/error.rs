@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::advice;
 use super::output::{Exit, printable};
 use crate::identity::service_key::ServiceKeyError;
+use crate::lexicon::Authority;
 use crate::repo::ProofError;
 
 /// Characters of a server's own words that are shown: it may send any amount of them.
@@ -22,12 +23,8 @@ pub(super) enum CliError {
     #[error("nothing was {0}")]
     Declined(&'static str),
     /// A session that was kept is over.
-    #[error(
-        "the session of {} at {host} has ended: `at-functions login --handle {}`",
-        printable(handle),
-        printable(handle)
-    )]
-    Ended { handle: String, host: String },
+    #[error("the session of {who} at {host} has ended: `at-functions login --handle {who}`")]
+    Ended { who: Authority, host: String },
     /// A login in the browser came to nothing; the text says why.
     #[error("{0}")]
     NotLoggedIn(String),

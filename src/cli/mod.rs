@@ -67,6 +67,7 @@ mod session;
 mod target;
 mod templates;
 mod txt;
+mod unbroken;
 mod upload;
 mod usage;
 mod verdict;
@@ -83,6 +84,7 @@ use self::client::Http;
 use self::error::CliError;
 use self::home::Home;
 use self::output::{Exit, Report};
+use self::unbroken::Unbroken;
 use crate::clock::Clock;
 
 /// Functions that live in AT Protocol repos: try, deploy, call and look at them.
@@ -147,11 +149,14 @@ enum Command {
 }
 
 /// What the commands of authors and callers reach the world through.
+#[derive(Clone)]
 struct Tools {
     http: Http,
     clock: Clock,
     /// Where things are kept, if anything says where.
     home: Option<Home>,
+    /// What is let end, though the command is interrupted.
+    unbroken: Unbroken,
 }
 
 /// The program: reads the arguments, runs the command, prints what comes of it.
@@ -188,19 +193,23 @@ fn service(running: impl Future<Output = anyhow::Result<()>>) -> Exit {
 }
 
 async fn interruptible(command: Command) -> Exit {
-    tokio::select! {
+    let unbroken = Unbroken::default();
+    let exit = tokio::select! {
         // First, so that it is listened for before the command does anything.
         biased;
         Ok(()) = tokio::signal::ctrl_c() => {
             output::note("interrupted");
             Exit::Interrupted
         }
-        outcome = run(command) => output::finish(outcome),
-    }
+        outcome = run(command, unbroken.clone()) => output::finish(outcome),
+    };
+    // Also after a command that ended by itself: one that waited with a limit leaves work behind too.
+    unbroken.ended().await;
+    exit
 }
 
-async fn run(command: Command) -> Result<Report, CliError> {
-    let tools = Tools { http: Http::new()?, clock: Clock::system(), home: Home::of_user() };
+async fn run(command: Command, unbroken: Unbroken) -> Result<Report, CliError> {
+    let tools = Tools { http: Http::new()?, clock: Clock::system(), home: Home::of_user(), unbroken };
     match command {
         // These two stay up, and are taken before.
         Command::Serve(_) | Command::Dev(_) => Ok(Report::done("")),

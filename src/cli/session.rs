@@ -14,11 +14,14 @@ use super::credential::Credential;
 use super::error::CliError;
 use super::files;
 use super::locate::{self, Account, NetworkArgs};
-use crate::identity::Did;
+use crate::identity::{Did, Handle};
 use crate::lexicon::Authority;
 
 /// No app password comes near it; a password file that is longer is some other file.
 const MAX_PASSWORD_BYTES: usize = 1024;
+
+/// Where scripts put the app password.
+pub(super) const PASSWORD_VARIABLE: &str = "AT_FUNCTIONS_PASSWORD";
 
 /// Whose account to use.
 #[derive(Args)]
@@ -76,8 +79,8 @@ pub(super) async fn own_account(
 /// A logged-in account.
 pub(super) struct Session {
     pub(super) did: Did,
-    /// As the PDS states it.
-    pub(super) handle: String,
+    /// As it was at the login, or as the PDS states it.
+    pub(super) handle: Option<Handle>,
     pds: Url,
     credential: Credential,
 }
@@ -112,7 +115,8 @@ struct SessionOutput {
 /// A session as a PDS gave it.
 pub(super) struct Created {
     pub(super) did: Did,
-    pub(super) handle: String,
+    /// As the PDS states it, if it is one.
+    pub(super) handle: Option<Handle>,
     pub(super) access_jwt: String,
     pub(super) refresh_jwt: String,
 }
@@ -150,7 +154,7 @@ impl Session {
         let accounts = Accounts::of(tools.home.as_ref())?;
         let kept = accounts::fresh(tools, &accounts, kept).await?;
         let (did, handle, pds) = (kept.did.clone(), kept.handle.clone(), kept.pds.clone());
-        Ok(Session { did, handle, pds, credential: accounts::credential(tools, kept)? })
+        Ok(Session { did, handle, pds, credential: accounts::credential(tools, &accounts, kept)? })
     }
 
     /// Calls to the account's PDS in its name.
@@ -225,7 +229,7 @@ pub(super) async fn create(
     match Did::parse(&output.did).ok().filter(expected).filter(asked) {
         Some(did) => Ok(Created {
             did,
-            handle: output.handle,
+            handle: Handle::parse(&output.handle).ok(),
             access_jwt: output.access_jwt,
             refresh_jwt: output.refresh_jwt,
         }),
@@ -239,7 +243,7 @@ pub(super) async fn create(
 impl Secret {
     /// What the flag or, without it, the variable names.
     pub(super) fn given(file: Option<&Path>) -> Option<Secret> {
-        Secret::from(file, std::env::var("AT_FUNCTIONS_PASSWORD").ok())
+        Secret::from(file, std::env::var(PASSWORD_VARIABLE).ok())
     }
 
     fn from(file: Option<&Path>, variable: Option<String>) -> Option<Secret> {
@@ -251,7 +255,7 @@ impl Secret {
     pub(super) async fn read(self) -> Result<Password, CliError> {
         match self {
             Secret::File(path) => Password::parse("--password-file", password_in(&path).await?),
-            Secret::Variable(value) => Password::parse("AT_FUNCTIONS_PASSWORD", value),
+            Secret::Variable(value) => Password::parse(PASSWORD_VARIABLE, value),
         }
     }
 }

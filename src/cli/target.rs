@@ -34,7 +34,7 @@ impl Target {
         };
         let own = match &uri.authority {
             Authority::Did(did) => *did == session.did,
-            Authority::Handle(handle) => handle.as_str().eq_ignore_ascii_case(&session.handle),
+            Authority::Handle(handle) => session.handle.as_ref() == Some(handle),
         };
         if own {
             return Ok(&uri.rkey);

@@ -11,8 +11,8 @@ use crate::cli::Tools;
 use crate::cli::ask;
 use crate::cli::client::host_of;
 use crate::cli::error::CliError;
-use crate::cli::locate::NetworkArgs;
-use crate::cli::output::{self, Report, printable};
+use crate::cli::locate::{self, NetworkArgs};
+use crate::cli::output::{self, Report};
 use crate::cli::session::{self, LoginArgs, Password, Place, Secret, authority};
 use crate::lexicon::Authority;
 
@@ -92,22 +92,36 @@ pub(in crate::cli) async fn login(tools: &Tools, args: LoginCommand) -> Result<R
     let at = session::find(tools, &args.network, &who).await?;
     let kept = match how {
         How::OAuth => oauth::log_in(tools, &args.network, &who, &at, !args.no_browser).await?,
-        How::Password(secret) => by_password(tools, &who, at, secret.read().await?).await?,
+        How::Password(secret) => by_password(tools, &args.network, &who, at, secret.read().await?).await?,
         How::Asked => {
             let password = ask_password(&who, &host_of(&at.pds)).await?;
-            by_password(tools, &who, at, password).await?
+            by_password(tools, &args.network, &who, at, password).await?
         }
     };
 
-    let lock = accounts.lock(&kept.did).await?;
-    let older = accounts.get(&kept.did);
-    accounts.put(&kept, &lock)?;
+    let older = match keep(&accounts, &kept).await {
+        Ok(older) => older,
+        Err(error) => {
+            // Nobody could use it any more; that the PDS may not hear of it changes nothing here.
+            let _ = end_at_pds(tools, &kept).await;
+            return Err(error);
+        }
+    };
     accounts.set_default(&kept.did)?;
-    if let Ok(Some(older)) = older {
-        // It is of no more use to anybody; that the PDS may not hear of it changes nothing here.
+    if let Some(older) = older {
+        // It is of no more use either.
         let _ = end_at_pds(tools, &older).await;
     }
     Ok(report(&accounts, &kept, args.json))
+}
+
+/// Keeps a session, and gives the one that it takes the place of.
+async fn keep(accounts: &Accounts, kept: &Kept) -> Result<Option<Kept>, CliError> {
+    let lock = accounts.lock(&kept.did).await?;
+    // One that cannot be read goes too.
+    let older = accounts.get(&kept.did).unwrap_or_default();
+    accounts.put(kept, &lock)?;
+    Ok(older)
 }
 
 fn how(args: &LoginCommand, secret: Option<Secret>, can_ask: bool) -> Result<How, CliError> {
@@ -125,14 +139,24 @@ fn how(args: &LoginCommand, secret: Option<Secret>, can_ask: bool) -> Result<How
 
 async fn by_password(
     tools: &Tools,
+    network: &NetworkArgs,
     who: &Authority,
     at: Place,
     password: Password,
 ) -> Result<Kept, CliError> {
     let made = session::create(tools, who, &at, password).await?;
+    let handle = match who {
+        Authority::Did(_) => made.handle,
+        Authority::Handle(proved) if at.did.is_some() => Some(proved.clone()),
+        // With --pds, nobody looked yet whether it is that account's. It is but a name here: the DID does as well.
+        Authority::Handle(named) => {
+            let account = locate::account(tools, network, who).await.ok();
+            account.filter(|account| account.did == made.did).map(|_| named.clone())
+        }
+    };
     Ok(Kept {
         did: made.did,
-        handle: made.handle,
+        handle,
         pds: at.pds,
         access_jwt: made.access_jwt,
         refresh_jwt: made.refresh_jwt,
@@ -161,12 +185,12 @@ async fn ask_password(who: &Authority, host: &str) -> Result<Password, CliError>
 }
 
 fn report(accounts: &Accounts, kept: &Kept, json: bool) -> Report {
-    let value =
-        json!({"did": kept.did, "handle": kept.handle, "pds": kept.pds.origin().ascii_serialization()});
+    let pds = kept.pds.origin().ascii_serialization();
+    let value = json!({"did": kept.did, "handle": kept.handle_text(), "pds": pds});
     let report = Report::json_or(json, &value, || {
         format!(
             "logged in as {} ({}) at {}\nthe session is kept in {}; `at-functions logout` ends it",
-            printable(&kept.handle),
+            kept.name(),
             kept.did,
             host_of(&kept.pds),
             accounts.place()

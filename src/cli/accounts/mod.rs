@@ -13,6 +13,6 @@ mod show;
 pub(super) use self::kept::{Accounts, Kept};
 pub(super) use self::login::{LoginCommand, login};
 pub(super) use self::logout::{LogoutArgs, logout};
-pub(super) use self::oauth::{Proofs, credential};
+pub(super) use self::oauth::{Bound, credential};
 pub(super) use self::refresh::fresh;
 pub(super) use self::show::{AccountsArgs, accounts};

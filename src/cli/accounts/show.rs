@@ -43,14 +43,14 @@ pub(in crate::cli) async fn accounts(tools: &Tools, args: AccountsArgs) -> Resul
         };
         accounts.set_default(&accounts.find(who)?.ok_or_else(why)?.did)?;
     }
-    let default = accounts.default()?.map(|kept| kept.did);
+    let default = accounts.default_did()?;
     let all = accounts.all()?;
     let is_default = |kept: &Kept| Some(&kept.did) == default.as_ref();
     let listed: Vec<Value> = all
         .iter()
         .map(|kept| {
             let pds = kept.pds.origin().ascii_serialization();
-            json!({"did": kept.did, "handle": kept.handle, "pds": pds, "default": is_default(kept)})
+            json!({"did": kept.did, "handle": kept.handle_text(), "pds": pds, "default": is_default(kept)})
         })
         .collect();
     Ok(Report::json_or(args.json, &json!({ "accounts": listed }), || {
@@ -60,7 +60,12 @@ pub(in crate::cli) async fn accounts(tools: &Tools, args: AccountsArgs) -> Resul
         let head = ["", "HANDLE", "DID", "PDS"].map(str::to_owned);
         let row = |kept: &Kept| {
             let mark = if is_default(kept) { "*" } else { "" };
-            [mark.to_owned(), kept.handle.clone(), kept.did.to_string(), host_of(&kept.pds)]
+            [
+                mark.to_owned(),
+                kept.handle_text().unwrap_or_default().to_owned(),
+                kept.did.to_string(),
+                host_of(&kept.pds),
+            ]
         };
         output::table(&std::iter::once(head).chain(all.iter().map(row)).collect::<Vec<_>>())
     }))

@@ -14,6 +14,7 @@ mod invoke;
 mod oauth;
 mod program;
 mod records;
+mod renewal;
 mod run;
 mod run_reads;
 
@@ -61,7 +62,7 @@ impl Seen {
     }
 }
 
-/// An answer: status, headers, body.
+/// An answer: status, headers, body. With status 0 there is none, until there is another for its path.
 #[derive(Clone)]
 struct Answer(u16, Vec<(&'static str, String)>, Vec<u8>);
 
@@ -85,6 +86,7 @@ struct Shared {
     /// The latest for a path counts.
     answers: Mutex<Vec<(String, Answer)>>,
     arrived: Notify,
+    changed: Notify,
 }
 
 impl Server {
@@ -107,6 +109,7 @@ impl Server {
 
     fn on(&self, path: &str, answer: Answer) -> &Server {
         self.shared.answers.lock().unwrap().push((path.to_owned(), answer));
+        self.shared.changed.notify_waiters();
         self
     }
 
@@ -144,21 +147,23 @@ async fn reply(
     });
     shared.arrived.notify_one();
     let with_query = format!("{path}?{query}");
-    let found = {
-        let answers = shared.answers.lock().unwrap();
-        answers
-            .iter()
-            .rev()
-            .find(|(on, _)| *on == path || *on == with_query)
-            .map(|(_, answer)| answer.clone())
+    let Answer(status, headers, body) = loop {
+        let changed = shared.changed.notified();
+        let found = {
+            let answers = shared.answers.lock().unwrap();
+            let is_it = |(on, _): &&(String, Answer)| *on == path || *on == with_query;
+            answers.iter().rev().find(is_it).map(|(_, answer)| answer.clone())
+        };
+        match found.unwrap_or_else(|| text(404, "text/plain", "no such path")) {
+            Answer(0, ..) => changed.await,
+            answer => break answer,
+        }
     };
-    let Answer(status, headers, body) = found.unwrap_or_else(|| text(404, "text/plain", "no such path"));
-    if status == 0 {
-        return std::future::pending().await;
-    }
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     for (name, value) in headers {
+        // What is another one in each answer.
+        let value = value.replace("{fresh}", &shared.seen.lock().unwrap().len().to_string());
         response.headers_mut().insert(name, value.parse().unwrap());
     }
     response

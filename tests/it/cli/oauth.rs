@@ -16,7 +16,7 @@ use crate::patience;
 const CLIENT: &str = "http://localhost?redirect_uri=http%3A%2F%2F127.0.0.1%2Fcallback&scope=";
 
 /// Makes a server one that is its own authorization server, and gives `sub` a session whatever the code.
-fn authorizes(server: &Server, sub: &str) {
+pub(super) fn authorizes(server: &Server, sub: &str) {
     let (name, at) = (server.url(), |path: &str| format!("{}{path}", server.url()));
     let metadata = json!({
         "issuer": name,
@@ -34,38 +34,42 @@ fn authorizes(server: &Server, sub: &str) {
         "require_pushed_authorization_requests": true,
         "client_id_metadata_document_supported": true,
     });
-    let tokens = json!({
-        "access_token": "bound-token", "token_type": "DPoP", "refresh_token": "refresh-token",
-        "scope": "atproto repo:*", "sub": sub, "expires_in": 3600,
-    });
     let resource = json!({"resource": name, "authorization_servers": [name]});
     server
         .on("/.well-known/oauth-protected-resource", answer(200, &resource))
         .on("/.well-known/oauth-authorization-server", answer(200, &metadata))
         .on("/oauth/par", answer(201, &json!({"request_uri": "urn:req-1", "expires_in": 300})))
-        .on("/oauth/token", answer(200, &tokens))
+        .on("/oauth/token", answer(200, &tokens(sub)))
         .on("/oauth/revoke", answer(200, &json!({})))
         .on("/xrpc/com.atproto.server.getSession", answer(200, &json!({"did": sub, "handle": "alice.test"})));
 }
 
-fn form(seen: &Seen) -> HashMap<String, String> {
+/// What a server gives for a code.
+pub(super) fn tokens(sub: &str) -> Value {
+    json!({
+        "access_token": "bound-token", "token_type": "DPoP", "refresh_token": "refresh-token",
+        "scope": "atproto repo:*", "sub": sub, "expires_in": 3600,
+    })
+}
+
+pub(super) fn form(seen: &Seen) -> HashMap<String, String> {
     url::form_urlencoded::parse(&seen.body).into_owned().collect()
 }
 
-fn at_home(home: &Path, pds: &Server, arguments: &[&str]) -> Command {
+pub(super) fn at_home(home: &Path, pds: &Server, arguments: &[&str]) -> Command {
     let mut command = program(arguments);
     command.env("AT_FUNCTIONS_HOME", home).env("AT_FUNCTIONS_PLC_URL", pds.url());
     command
 }
 
 /// A login that waits for the browser.
-struct Waiting {
+pub(super) struct Waiting {
     process: Child,
     port: u16,
 }
 
 /// Starts a login, and waits until it does.
-async fn waiting(command: &mut Command) -> Waiting {
+pub(super) async fn waiting(command: &mut Command) -> Waiting {
     let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(process.stderr.as_mut().unwrap()).lines();
     let mut told = Vec::new();
@@ -81,7 +85,7 @@ async fn waiting(command: &mut Command) -> Waiting {
 
 impl Waiting {
     /// Brings the answer that a browser would, and tells exit code and stderr.
-    async fn answered(self, server: &Server) -> (i32, String) {
+    pub(super) async fn answered(self, server: &Server) -> (i32, String) {
         let state = form(&server.seen("/oauth/par"))["state"].clone();
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
         let (iss, port) = (server.url(), self.port);
@@ -97,7 +101,7 @@ impl Waiting {
     }
 }
 
-fn is_empty(home: &tempfile::TempDir) -> bool {
+pub(super) fn is_empty(home: &tempfile::TempDir) -> bool {
     std::fs::read_dir(home.path()).unwrap().next().is_none()
 }
 
@@ -196,11 +200,31 @@ async fn a_server_that_cannot_be_used_is_told_before_the_browser_is_asked() {
         "{stderr}"
     );
 
+    // A nonce that is never the right one is no reason to go on for ever.
+    let mut nonce = answer(400, &json!({"error": "use_dpop_nonce"}));
+    nonce.1.push(("dpop-nonce", "n-{fresh}".to_owned()));
+    server.on("/oauth/par", nonce);
+    let before = server.paths().len();
+    let (code, stderr) = told(&server).await;
+    assert_eq!(code, 1);
+    assert!(stderr.contains("use_dpop_nonce (HTTP 400 from 127.0.0.1"), "{stderr}");
+    let asked = server.paths().split_off(before).into_iter().filter(|path| path == "/oauth/par").count();
+    assert_eq!(asked, 2);
+
     let elsewhere = json!({"resource": server.url(), "authorization_servers": ["http://10.0.0.1"]});
     server.on("/.well-known/oauth-protected-resource", answer(200, &elsewhere));
     let (code, stderr) = told(&server).await;
     assert_eq!(code, 3);
     assert!(stderr.contains("its authorization server is not on https"), "{stderr}");
+
+    // Nothing is asked of a PDS that anybody on the way could pass for.
+    let plain = ["login", "--oauth", "--no-browser", AUTHOR, "--pds", "http://192.0.2.1"];
+    let (code, _, stderr) = run(&mut at_home(home.path(), &server, &plain)).await;
+    assert_eq!(code, 3);
+    assert!(
+        stderr.contains("192.0.2.1 gave an unusable answer: a login in the browser needs a PDS on https"),
+        "{stderr}"
+    );
     assert!(is_empty(&home), "something is kept");
 }
 
@@ -211,7 +235,10 @@ async fn the_browser_is_opened_where_there_is_one_unless_that_is_not_wanted() {
     authorizes(&pds, AUTHOR);
     let bin = tempfile::tempdir().unwrap();
     let (opener, opened) = (bin.path().join("xdg-open"), bin.path().join("opened"));
-    let script = format!("#!/bin/sh\nprintf %s \"$1\" > {0}.part && mv {0}.part {0}\n", opened.display());
+    let script = format!(
+        "#!/bin/sh\nprintf '%s %s' \"$1\" \"$AT_FUNCTIONS_PASSWORD\" > {0}.part && mv {0}.part {0}\n",
+        opened.display()
+    );
     std::fs::write(&opener, script).unwrap();
     std::fs::set_permissions(&opener, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let path =
@@ -219,7 +246,7 @@ async fn the_browser_is_opened_where_there_is_one_unless_that_is_not_wanted() {
     let path = path.unwrap();
     let with = |more: &[&str]| {
         let mut command = at_home(home.path(), &pds, &[&["login", "--oauth", AUTHOR], more].concat());
-        command.env("PATH", &path).env("DISPLAY", ":0");
+        command.env("PATH", &path).env("DISPLAY", ":0").env("AT_FUNCTIONS_PASSWORD", PASSWORD);
         command
     };
     let silent = waiting(&mut with(&["--no-browser"])).await;
@@ -227,7 +254,8 @@ async fn the_browser_is_opened_where_there_is_one_unless_that_is_not_wanted() {
     patience::soon(async || opened.exists()).await;
     let page = std::fs::read_to_string(&opened).unwrap();
     assert!(page.starts_with(&format!("{}/oauth/authorize?client_id=", pds.url())), "{page}");
-    assert!(page.ends_with("&request_uri=urn%3Areq-1"), "{page}");
+    // Nothing but the page: not the password that this process was given.
+    assert!(page.ends_with("&request_uri=urn%3Areq-1 "), "{page}");
     drop((silent, login));
     assert!(is_empty(&home), "something is kept");
 }

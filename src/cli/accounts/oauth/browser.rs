@@ -8,6 +8,7 @@ use tokio::process::Command;
 use url::Url;
 
 use crate::cli::output::printable;
+use crate::cli::session::PASSWORD_VARIABLE;
 use crate::lexicon::Authority;
 
 /// What the person is told to do.
@@ -26,6 +27,8 @@ pub(super) fn open(page: &Url) {
     let mut command = Command::new(program);
     command.args(arguments).arg(page.as_str());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Nothing that a browser starts needs it.
+    command.env_remove(PASSWORD_VARIABLE);
     // It outlives this program: Ctrl-C at this terminal is not for it.
     #[cfg(unix)]
     command.process_group(0);

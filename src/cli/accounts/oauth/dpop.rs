@@ -89,7 +89,7 @@ struct Claims<'a> {
 }
 
 /// A key as one server sees it: with the nonce that this server wants in the next proof.
-pub(in crate::cli) struct Proofs {
+pub(super) struct Proofs {
     key: Arc<Key>,
     clock: Clock,
     nonce: Mutex<Option<String>>,
@@ -101,7 +101,7 @@ impl Proofs {
     }
 
     /// Sends a request with a proof, and once more if the server wants one with another nonce.
-    pub(in crate::cli) async fn send(
+    pub(super) async fn send(
         &self,
         http: &Http,
         request: Request<Vec<u8>>,
@@ -119,11 +119,6 @@ impl Proofs {
         let answer = http.exchange(second, budget).await?;
         self.learn(&answer);
         Ok(answer)
-    }
-
-    /// Whether this server said already what it wants in a proof.
-    pub(in crate::cli) fn know_the_server(&self) -> bool {
-        self.nonce().is_some()
     }
 
     fn prove(
@@ -269,12 +264,10 @@ mod tests {
         let told = |nonce: &str| {
             proofs.learn(&Response::builder().header("dpop-nonce", nonce).body(Vec::new()).unwrap())
         };
-        assert!(!proofs.know_the_server());
         assert_eq!(told(""), None);
         assert_eq!(told("one").as_deref(), Some("one"));
         assert_eq!(told(&"x".repeat(MAX_NONCE_BYTES + 1)).as_deref(), Some("one"));
         assert_eq!(told("two").as_deref(), Some("two"));
         assert_eq!(proofs.learn(&Response::new(Vec::new())).as_deref(), Some("two"));
-        assert!(proofs.know_the_server());
     }
 }

@@ -60,7 +60,7 @@ impl<'a> Endpoint<'a> {
             .header(ACCEPT, "application/json")
             .body(form.into_bytes())
             .map_err(|error| CliError::setting(url.as_str(), error))?;
-        let answer = self.proofs.send(self.http, request, None, Budget::DOCUMENT).await?;
+        let answer = self.proofs.send(self.http, request, None, Budget::TOKEN).await?;
         match answer.status().is_success() {
             true => Ok(answer),
             false => Err(refusal(host_of(url), &answer).into()),

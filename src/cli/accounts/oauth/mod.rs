@@ -8,8 +8,9 @@
 //! itself. [`pushed`] tells it what is asked for, over [`endpoint`], whose requests are signed by [`dpop`]. The person says
 //! yes or no in the browser ([`browser`]), which brings the answer to a port of this machine ([`callback`]). What it says
 //! is changed for tokens ([`tokens`]), and whose these are is looked up ([`subject`]). [`client`] is who we are to all of
-//! them.
+//! them. Once it is kept, [`session`] refreshes and ends it, and [`bound`] makes requests with it.
 
+mod bound;
 mod browser;
 mod callback;
 mod client;
@@ -25,15 +26,17 @@ mod tokens;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(in crate::cli) use self::bound::Bound;
 use self::callback::{Callback, Expected};
 use self::client::Client;
-use self::dpop::Key;
-pub(in crate::cli) use self::dpop::Proofs;
+use self::dpop::{Key, Proofs};
 use self::endpoint::Endpoint;
 use self::pkce::Pkce;
 use self::server::Server;
 pub(in crate::cli) use self::session::{OAuth, credential};
-pub(super) use self::session::{refreshed, revoked};
+pub(super) use self::session::{renewed, revoked};
+#[cfg(test)]
+pub(super) use self::tokens::FORGET_WAIT;
 use super::kept::Kept;
 use crate::cli::Tools;
 use crate::cli::client::host_of;
@@ -78,23 +81,23 @@ pub(super) async fn log_in(
 
     let tokens = tokens::for_code(&endpoint, &server, &code, &redirect_uri, &pkce).await?;
     let asked = subject::Asked { network, who, at };
-    match subject::checked(tools, &asked, &server, &tokens, &key).await {
+    let kept = match subject::checked(tools, &asked, &server, &tokens, &key).await {
         Ok((account, handle)) => {
             // Up to here, whoever came was told that it has its answer.
             drop(listening);
             tell_what_is_missing(&tokens);
-            tokens.into_kept(account, handle, &server, &client, &key, tools.clock.unix_seconds())
+            tokens.to_kept(account, handle, &server, &client, &key, tools.clock.unix_seconds())
         }
-        Err(error) => {
-            // They are of no use to anybody now; that the server may not hear of it changes nothing here.
-            let _ = tokens::revoke(&endpoint, &server, tokens.to_revoke()).await;
-            Err(error)
-        }
+        Err(error) => Err(error),
+    };
+    if kept.is_err() {
+        tokens::forget(&endpoint, &server, tokens.to_revoke()).await;
     }
+    kept
 }
 
 fn tell_what_is_missing(tokens: &tokens::Tokens) {
-    let missing = client::missing(&tokens.scope);
+    let missing = client::missing(tokens.scope.as_deref().unwrap_or_default());
     if !missing.is_empty() {
         output::note(&format!(
             "note: your PDS did not allow {}: commands that need it will be refused",

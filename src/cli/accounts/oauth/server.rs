@@ -69,6 +69,10 @@ impl Server {
     /// The issuer that a PDS names.
     pub(super) async fn named_by(http: &Http, pds: &Url) -> Result<Url, CliError> {
         let (url, unusable) = well_known(pds, "oauth-protected-resource")?;
+        // What comes from there could be anybody's, and so would be the server that is shown the tokens.
+        if !may_take_credentials(pds) {
+            return Err(unusable("a login in the browser needs a PDS on https"));
+        }
         let Some(resource) = document::<Resource>(http, &url).await? else {
             return Err(unusable("it offers no OAuth: `at-functions login --app-password` logs in without"));
         };
@@ -90,7 +94,7 @@ impl Server {
     }
 }
 
-type ToError = Box<dyn Fn(&'static str) -> CliError>;
+type ToError = Box<dyn Fn(&'static str) -> CliError + Send + Sync>;
 
 /// A document of a server, and how to tell that it cannot be used.
 fn well_known(server: &Url, name: &str) -> Result<(Url, ToError), CliError> {

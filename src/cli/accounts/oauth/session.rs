@@ -5,12 +5,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::bound::Bound;
 use super::dpop::{Key, Proofs};
 use super::endpoint::Endpoint;
 use super::server::Server;
 use super::tokens::{self, Tokens};
 use crate::cli::Tools;
-use crate::cli::accounts::kept::Kept;
+use crate::cli::accounts::kept::{Accounts, Kept, Lock};
 use crate::cli::client::host_of;
 use crate::cli::credential::Credential;
 use crate::cli::error::CliError;
@@ -27,15 +28,18 @@ pub(in crate::cli) struct OAuth {
     pub(super) key: String,
     /// Unix seconds after which the access token may be over.
     pub(super) expires_at: u64,
+    /// Seconds that the access token lived for when it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) life: Option<u64>,
 }
 
 impl OAuth {
-    /// Whether the access token lives for so many seconds more.
-    pub(in crate::cli::accounts) fn lives_for(&self, seconds: u64, now: u64) -> bool {
-        self.expires_at >= now.saturating_add(seconds)
+    /// When the access token may be over, in Unix seconds, and how many seconds it lived for when it was given.
+    pub(in crate::cli::accounts) fn end_and_life(&self) -> (u64, Option<u64>) {
+        (self.expires_at, self.life)
     }
 
-    fn key(&self) -> Result<Arc<Key>, CliError> {
+    pub(super) fn key(&self) -> Result<Arc<Key>, CliError> {
         let damaged = || CliError::setting("the session", "its key is damaged: log in again");
         Key::parse(&self.key).map(Arc::new).ok_or_else(damaged)
     }
@@ -47,39 +51,57 @@ impl OAuth {
 }
 
 /// What requests show that are made with a session.
-pub(in crate::cli) fn credential(tools: &Tools, kept: Kept) -> Result<Credential, CliError> {
+pub(in crate::cli) fn credential(
+    tools: &Tools,
+    accounts: &Accounts,
+    kept: Kept,
+) -> Result<Credential, CliError> {
     Ok(match &kept.oauth {
         None => Credential::Bearer(kept.access_jwt),
         Some(oauth) => {
-            let proofs = Proofs::new(oauth.key()?, tools.clock.clone());
-            Credential::Bound { token: kept.access_jwt, proofs }
+            let key = oauth.key()?;
+            Credential::Bound(Bound::kept(tools, accounts, kept, &key))
         }
     })
 }
 
-/// The session with new tokens. The account's lock is held, and what comes back is kept before anything else happens: the
-/// refresh token was good for this one time.
-pub(in crate::cli::accounts) async fn refreshed(
+/// The session with new tokens, which are kept. The refresh token is good for this one time, so whatever happens to the
+/// command, the account's lock is held until they are.
+pub(in crate::cli::accounts) async fn renewed(
     tools: &Tools,
-    kept: &Kept,
-    oauth: &OAuth,
+    accounts: &Accounts,
+    kept: Kept,
+    oauth: OAuth,
+    lock: Lock,
 ) -> Result<Kept, CliError> {
     let server = oauth.server(tools).await?;
     let proofs = Proofs::new(oauth.key()?, tools.clock.clone());
-    let endpoint = Endpoint::of(&tools.http, &proofs, &oauth.client_id);
-    let tokens = match tokens::refresh(&endpoint, &server, &kept.refresh_jwt).await {
-        Err(CliError::Refused(refusal)) if is_end(&refusal.name) => return Err(kept.ended()),
-        tokens => tokens?,
+    // A disk that takes nothing is found before the token is used up.
+    accounts.put(&kept, &lock)?;
+    let (unbroken, tools, accounts) = (&tools.unbroken, tools.clone(), accounts.clone());
+    let renewal = async move {
+        let endpoint = Endpoint::of(&tools.http, &proofs, &oauth.client_id);
+        let tokens = match tokens::refresh(&endpoint, &server, &kept.refresh_jwt).await {
+            Err(CliError::Refused(refusal)) if is_end(&refusal.name) => return Err(kept.ended()),
+            tokens => tokens?,
+        };
+        let to_revoke = tokens.to_revoke().to_owned();
+        let unusable = |why: &str| CliError::Unusable { host: host_of(&server.issuer), why: why.to_owned() };
+        let renewed = with(&kept, &oauth, tokens, tools.clock.unix_seconds()).map_err(unusable);
+        let renewed = renewed.and_then(|renewed| accounts.put(&renewed, &lock).map(|()| renewed));
+        if renewed.is_err() {
+            tokens::forget(&endpoint, &server, &to_revoke).await;
+        }
+        renewed
     };
-    with(kept, oauth, tokens, tools.clock.unix_seconds())
-        .map_err(|why| CliError::Unusable { host: host_of(&server.issuer), why: why.to_owned() })
+    unbroken.run(renewal).await
 }
 
 fn with(kept: &Kept, oauth: &OAuth, tokens: Tokens, now: u64) -> Result<Kept, &'static str> {
     if tokens.sub != kept.did.as_str() {
         return Err("a session for another account");
     }
-    let oauth = OAuth { expires_at: tokens.end(now), ..oauth.clone() };
+    let oauth = OAuth { expires_at: tokens.end(now), life: Some(tokens.life()), ..oauth.clone() };
     Ok(Kept {
         access_jwt: tokens.access_token,
         refresh_jwt: tokens.refresh_token,
@@ -113,12 +135,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::identity::Did;
+    use crate::identity::{Did, Handle};
 
     fn kept() -> Kept {
         Kept {
             did: Did::parse("did:web:a.com").unwrap(),
-            handle: "alice.test".to_owned(),
+            handle: Handle::parse("alice.test").ok(),
             pds: Url::parse("https://pds.example.com").unwrap(),
             access_jwt: "old".to_owned(),
             refresh_jwt: "old refresh".to_owned(),
@@ -127,6 +149,7 @@ mod tests {
                 client_id: "http://localhost".to_owned(),
                 key: Key::generate().unwrap().to_kept().unwrap(),
                 expires_at: 1,
+                life: None,
             }),
         }
     }
@@ -143,18 +166,12 @@ mod tests {
         let after = with(&kept, oauth, tokens("did:web:a.com"), 1000).unwrap();
         assert_eq!((after.access_jwt.as_str(), after.refresh_jwt.as_str()), ("new", "new refresh"));
         let new = after.oauth.unwrap();
-        assert_eq!((new.key, new.issuer, new.expires_at), (oauth.key.clone(), oauth.issuer.clone(), 1060));
+        assert_eq!(new.end_and_life(), (1060, Some(60)));
+        assert_eq!((new.key, new.issuer), (oauth.key.clone(), oauth.issuer.clone()));
         for other in ["did:web:b.com", ""] {
             let why = with(&kept, oauth, tokens(other), 1000).map(|_| ());
             assert_eq!(why, Err("a session for another account"), "{other}");
         }
-    }
-
-    #[test]
-    fn a_token_is_used_as_long_as_it_lives() {
-        let oauth = OAuth { expires_at: 1660, ..kept().oauth.unwrap() };
-        assert!(oauth.lives_for(660, 1000));
-        assert!(!oauth.lives_for(661, 1000) && !oauth.lives_for(1, u64::MAX));
     }
 
     #[test]

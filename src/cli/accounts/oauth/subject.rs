@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::dpop::{Key, Proofs};
+use super::bound::Bound;
+use super::dpop::Key;
 use super::server::Server;
 use super::tokens::Tokens;
 use crate::cli::Tools;
@@ -14,7 +15,7 @@ use crate::cli::credential::Credential;
 use crate::cli::error::CliError;
 use crate::cli::locate::{self, Account, NetworkArgs};
 use crate::cli::session::Place;
-use crate::identity::Did;
+use crate::identity::{Did, Handle};
 use crate::lexicon::Authority;
 
 /// Whose session was asked for.
@@ -24,35 +25,35 @@ pub(super) struct Asked<'a> {
     pub(super) at: &'a Place,
 }
 
-/// The account of the tokens and its handle, if the server may speak for it and it is the one that was asked for.
+/// The account of the tokens, if the server may speak for it and it is the one that was asked for, and its handle, if that is
+/// known.
 pub(super) async fn checked(
     tools: &Tools,
     asked: &Asked<'_>,
     server: &Server,
     tokens: &Tokens,
     key: &Arc<Key>,
-) -> Result<(Account, String), CliError> {
+) -> Result<(Account, Option<Handle>), CliError> {
     let &Asked { network, who, at } = asked;
     let unusable = |why: &str| CliError::Unusable { host: host_of(&server.issuer), why: why.to_owned() };
     let did = Did::parse(&tokens.sub).map_err(|_| unusable("it does not say whose session it gave"))?;
-    let asked = match who {
-        Authority::Did(asked) => Some(asked),
-        Authority::Handle(_) => at.did.as_ref(),
+    // With --pds, nobody looked yet whether the handle is that account's, as its DID document says.
+    let named = match (who, &at.did) {
+        (Authority::Did(named), _) | (_, Some(named)) => named.clone(),
+        (Authority::Handle(_), None) => locate::account(tools, network, who).await?.did,
     };
-    if asked.is_some_and(|asked| *asked != did) {
+    if named != did {
         return Err(another(&did, who));
     }
     let account = locate::account(tools, network, &Authority::Did(did)).await?;
     if Server::named_by(&tools.http, &account.pds).await? != server.issuer {
         return Err(unusable("it gave a session for an account whose PDS does not name it"));
     }
-    let handle = handle(tools, &account, tokens, key).await?;
-    // With --pds, nobody but that PDS said whose the handle is.
-    if let (None, Authority::Handle(asked)) = (asked, who)
-        && !handle.eq_ignore_ascii_case(asked.as_str())
-    {
-        return Err(another(&account.did, who));
-    }
+    let stated = handle(tools, &account, tokens, key).await?;
+    let handle = match who {
+        Authority::Handle(proved) => Some(proved.clone()),
+        Authority::Did(_) => Handle::parse(&stated).ok(),
+    };
     Ok((account, handle))
 }
 
@@ -74,8 +75,7 @@ async fn handle(
         did: String,
         handle: String,
     }
-    let proofs = Proofs::new(Arc::clone(key), tools.clock.clone());
-    let credential = Credential::Bound { token: tokens.access_token.clone(), proofs };
+    let credential = Credential::Bound(Bound::unkept(tools, &tokens.access_token, key));
     let pds = Xrpc::with(&tools.http, &account.pds, &credential);
     let no_parameters: [(&str, &str); 0] = [];
     let Output { did, handle } = pds.query("com.atproto.server.getSession", no_parameters).await?;

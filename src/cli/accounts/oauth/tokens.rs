@@ -1,8 +1,10 @@
 //! Tokens: for a code, for a refresh token, and taken back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::client::Client;
 use super::dpop::Key;
@@ -14,9 +16,12 @@ use crate::cli::accounts::kept::Kept;
 use crate::cli::client::host_of;
 use crate::cli::error::CliError;
 use crate::cli::locate::Account;
+use crate::identity::Handle;
 
 /// Seconds that a token is believed to live where the server does not say.
 const UNSAID_LIFE: u64 = 300;
+/// For a revocation that nothing depends on.
+pub(in crate::cli::accounts) const FORGET_WAIT: Duration = Duration::from_secs(10);
 
 /// What a server gives. No `Debug`: tokens are shown nowhere.
 #[derive(Deserialize)]
@@ -26,18 +31,39 @@ pub(super) struct Tokens {
     #[serde(default)]
     pub(super) refresh_token: String,
     #[serde(default)]
-    pub(super) scope: String,
+    pub(super) scope: Option<String>,
     /// Whose they are, as the server says: a DID.
     #[serde(default)]
     pub(super) sub: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "seconds")]
     expires_in: Option<u64>,
+}
+
+/// Whole seconds however a server writes them: to refuse tokens for this alone could end a session. What is no number is
+/// not said.
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Number(number) => number.as_u64().or_else(|| whole(number.as_f64()?)),
+        Value::String(text) => text.trim().parse().ok().or_else(|| whole(text.trim().parse().ok()?)),
+        _ => None,
+    })
+}
+
+// Rounded down, and no more than there are seconds.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn whole(seconds: f64) -> Option<u64> {
+    (seconds.is_finite() && seconds >= 0.0).then_some(seconds as u64)
 }
 
 impl Tokens {
     /// The first second in which the access token may be over.
     pub(super) fn end(&self, now: u64) -> u64 {
-        now.saturating_add(self.expires_in.unwrap_or(UNSAID_LIFE))
+        now.saturating_add(self.life())
+    }
+
+    /// Seconds that the access token lives for.
+    pub(super) fn life(&self) -> u64 {
+        self.expires_in.unwrap_or(UNSAID_LIFE)
     }
 
     /// The one whose end ends both.
@@ -46,10 +72,10 @@ impl Tokens {
     }
 
     /// What is kept of them, once it is known whose they are.
-    pub(super) fn into_kept(
-        self,
+    pub(super) fn to_kept(
+        &self,
         account: Account,
-        handle: String,
+        handle: Option<Handle>,
         server: &Server,
         client: &Client,
         key: &Arc<Key>,
@@ -60,24 +86,27 @@ impl Tokens {
             client_id: client.id.clone(),
             key: key.to_kept()?,
             expires_at: self.end(now),
+            life: Some(self.life()),
         };
         Ok(Kept {
             did: account.did,
             handle,
             pds: account.pds,
-            access_jwt: self.access_token,
-            refresh_jwt: self.refresh_token,
+            access_jwt: self.access_token.clone(),
+            refresh_jwt: self.refresh_token.clone(),
             oauth: Some(oauth),
         })
     }
 
-    fn sound(self) -> Result<Tokens, &'static str> {
+    /// `asked`: what they are for where the server does not say.
+    fn sound(self, asked: &str) -> Result<Tokens, &'static str> {
+        let scope = self.scope.as_deref().unwrap_or(asked);
         match () {
             // Anything else is a token that a thief could use.
             () if !self.token_type.eq_ignore_ascii_case("DPoP") => Err("a token that is not bound to a key"),
             () if self.access_token.is_empty() => Err("no access token"),
             () if self.refresh_token.is_empty() => Err("no refresh token"),
-            () if !self.scope.split_ascii_whitespace().any(|scope| scope == "atproto") => {
+            () if !scope.split_ascii_whitespace().any(|scope| scope == "atproto") => {
                 Err("a token that is not for AT Protocol (scope atproto)")
             }
             () => Ok(self),
@@ -99,7 +128,8 @@ pub(super) async fn for_code(
         ("redirect_uri", redirect_uri),
         ("code_verifier", &pkce.verifier),
     ];
-    taken(endpoint, server, &fields).await
+    // The specification has the scope in this answer.
+    taken(endpoint, server, &fields, "").await
 }
 
 /// Changes a refresh token, which is good for this one time, for new tokens.
@@ -108,17 +138,35 @@ pub(super) async fn refresh(
     server: &Server,
     refresh_token: &str,
 ) -> Result<Tokens, CliError> {
-    taken(endpoint, server, &[("grant_type", "refresh_token"), ("refresh_token", refresh_token)]).await
+    let fields = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
+    // Without a scope, it is the one of before (RFC 6749, section 5.1 and 6), which had this.
+    taken(endpoint, server, &fields, "atproto").await
 }
 
+/// Tokens that are not taken are of no use to anybody, and the server is told so.
 async fn taken(
     endpoint: &Endpoint<'_>,
     server: &Server,
     fields: &[(&str, &str)],
+    asked: &str,
 ) -> Result<Tokens, CliError> {
-    let tokens: Tokens = endpoint.post(&server.token, fields).await?;
-    let unusable = |why: &str| CliError::Unusable { host: host_of(&server.token), why: why.to_owned() };
-    tokens.sound().map_err(unusable)
+    let answer: Value = endpoint.post(&server.token, fields).await?;
+    let to_revoke = answer["refresh_token"].as_str().unwrap_or_default().to_owned();
+    let tokens = serde_json::from_value::<Tokens>(answer).map_err(|_| "no tokens of OAuth");
+    match tokens.and_then(|tokens| tokens.sound(asked)) {
+        Ok(tokens) => Ok(tokens),
+        Err(why) => {
+            forget(endpoint, server, &to_revoke).await;
+            Err(CliError::Unusable { host: host_of(&server.token), why: why.to_owned() })
+        }
+    }
+}
+
+/// The same as [`revoke`] for tokens that are not kept: that the server may not hear of it changes nothing here.
+pub(super) async fn forget(endpoint: &Endpoint<'_>, server: &Server, token: &str) {
+    if !token.is_empty() {
+        let _ = tokio::time::timeout(FORGET_WAIT, revoke(endpoint, server, token)).await;
+    }
 }
 
 /// Has the server forget a session (RFC 7009).
@@ -132,7 +180,7 @@ pub(super) async fn revoke(endpoint: &Endpoint<'_>, server: &Server, token: &str
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -148,7 +196,7 @@ mod tests {
     }
 
     fn judged(tokens: Value) -> Result<Tokens, &'static str> {
-        serde_json::from_value::<Tokens>(tokens).map_err(|_| "no tokens")?.sound()
+        serde_json::from_value::<Tokens>(tokens).map_err(|_| "no tokens")?.sound("")
     }
 
     #[test]
@@ -169,5 +217,38 @@ mod tests {
         let mut unsaid = tokens();
         unsaid.as_object_mut().unwrap().remove("expires_in");
         assert_eq!(judged(unsaid).map(|tokens| tokens.end(1000)).unwrap(), 1300);
+    }
+
+    #[test]
+    fn the_life_of_a_token_is_read_however_it_is_written() {
+        for (said, life) in [
+            (json!(3600), 3600),
+            (json!(3600.0), 3600),
+            (json!("3600"), 3600),
+            (json!(" 3600.5 "), 3600),
+            (json!(1e300), u64::MAX),
+            (json!(-1), UNSAID_LIFE),
+            (json!("NaN"), UNSAID_LIFE),
+            (json!("soon"), UNSAID_LIFE),
+            (json!(null), UNSAID_LIFE),
+            (json!([3600]), UNSAID_LIFE),
+        ] {
+            let mut tokens = tokens();
+            tokens["expires_in"] = said.clone();
+            assert_eq!(judged(tokens).map(|tokens| tokens.life()).ok(), Some(life), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_scope_that_a_refresh_does_not_say_is_the_one_of_before() {
+        let mut unsaid = tokens();
+        unsaid.as_object_mut().unwrap().remove("scope");
+        let parsed = || serde_json::from_value::<Tokens>(unsaid.clone()).unwrap();
+        assert!(parsed().sound("atproto").is_ok());
+        let why = parsed().sound("").map(|_| ());
+        assert_eq!(why, Err("a token that is not for AT Protocol (scope atproto)"));
+        let mut other = tokens();
+        other["scope"] = "openid".into();
+        assert!(serde_json::from_value::<Tokens>(other).unwrap().sound("atproto").is_err());
     }
 }
