@@ -1,5 +1,7 @@
 //! Waiting, for descriptors and for time.
 
+use std::time::Instant;
+
 use super::*;
 
 /// A subscription to a clock, at a place.
@@ -84,8 +86,10 @@ fn a_sleep_lasts_and_no_clock_shows_it() {
     // Absolute times count from where the clock stands, one second in.
     for (nanos, flags) in [(60_000_000, 0), (1_060_000_000, 1)] {
         within(asked_for + SLACK, || {
+            let began = Instant::now();
             let slept = sleep(nanos, 1, flags);
-            assert!(slept.wall >= asked_for, "{slept:?}");
+            // A run's own time leaves out what its thread has to wait for: on a busy machine, a little of the sleep.
+            assert!(began.elapsed() >= asked_for, "{slept:?}");
             // The processor was free for others.
             assert!(slept.usage.cpu < asked_for, "{slept:?}");
             slept.wall
