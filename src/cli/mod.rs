@@ -106,9 +106,10 @@ Examples:
   at-functions run echo.wasm --input '{\"a\": 1}'
   at-functions invoke at://alice.example.com/at.functions.metadata/echo --input '{\"a\": 1}'
 
-Credentials: `at-functions login` opens your PDS's page in the browser once, or asks for an app password
-(--app-password), and keeps the session. In scripts the handle comes from AT_FUNCTIONS_HANDLE and the password from
-AT_FUNCTIONS_PASSWORD or --password-file, never from the command line. It goes to your own PDS alone.
+Credentials: `at-functions login` opens your PDS's page in the browser once, or asks for an app
+password (--app-password), and keeps the session. In scripts the handle comes from
+AT_FUNCTIONS_HANDLE and the password from AT_FUNCTIONS_PASSWORD or --password-file, never from the
+command line. It goes to your own PDS alone.
 
 ",
         exit_codes!(),
