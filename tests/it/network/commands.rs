@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::functions::constant;
 use super::{Account, KeyHome, Network, Service};
+use crate::patience;
 
 /// Where the example's module stands.
 const ECHO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/pure-rust/echo.wasm");
@@ -95,6 +96,8 @@ async fn an_author_lets_somebody_in_looks_and_takes_it_back() {
         json_of(network, Some(&author), &["grant", "hidden", &friend.did, "--expires", "1h", "--json"]).await;
     assert_eq!((&granted["function"], &granted["caller"]), (&json!(uri), &json!(friend.did)));
     let invoke = ["invoke", &uri, "--input", "[1]", "--service", &audience, "--json"];
+    // On a busy machine the service may say that the function is not compiled yet, and to come back.
+    patience::soon(async || command(network, Some(&friend), &invoke).await.status.code() != Some(3)).await;
     assert_eq!(json_of(network, Some(&friend), &invoke).await["output"]["echo"], json!([1]));
 
     let listed = json_of(network, None, &["grants", &author.did, "--json"]).await;

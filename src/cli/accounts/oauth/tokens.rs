@@ -50,7 +50,6 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D:
 }
 
 // Rounded down, and no more than there are seconds.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn whole(seconds: f64) -> Option<u64> {
     (seconds.is_finite() && seconds >= 0.0).then_some(seconds as u64)
 }

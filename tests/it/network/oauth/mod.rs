@@ -4,6 +4,7 @@ mod browser;
 mod login;
 
 use serde_json::{Value, json};
+use url::Url;
 
 use self::browser::Browser;
 use self::login::Login;
@@ -33,6 +34,15 @@ async fn refused(login: Login, person: &Person<'_>, account: &Account) -> String
     assert!(output.stdout.is_empty());
     assert!(!person.session_file(account).exists(), "a session is kept");
     stderr(&output)
+}
+
+/// An answer of the login page with another value of one of its parameters.
+fn with(answer: &Url, name: &str, value: &str) -> Url {
+    let pairs: Vec<_> = answer.query_pairs().into_owned().collect();
+    let pairs = pairs.iter().map(|(n, v)| (n.as_str(), if n == name { value } else { v }));
+    let mut changed = answer.clone();
+    changed.query_pairs_mut().clear().extend_pairs(pairs);
+    changed
 }
 
 /// Makes the kept access token look as if it had ended.
@@ -160,18 +170,11 @@ async fn only_the_answer_of_this_login_ends_the_waiting() {
     let login = Login::start(&person, &[&author.did]).await;
     let browser = Browser::open(&login.page).await;
     let answer = browser.allow(&author).await;
-    let with = |name: &str, value: &str| {
-        let mut changed = answer.clone();
-        let pairs: Vec<_> = answer.query_pairs().into_owned().collect();
-        let pairs = pairs.iter().map(|(n, v)| (n.as_str(), if n == name { value } else { v }));
-        changed.query_pairs_mut().clear().extend_pairs(pairs);
-        changed
-    };
-    let (status, page) = browser.visit(&with("state", "another")).await;
+    let (status, page) = browser.visit(&with(&answer, "state", "another")).await;
     assert_eq!(status, 400);
     assert!(page.contains("Not this login"), "{page}");
     // An answer from elsewhere that knows this login's state ends it: somebody reads along.
-    let (status, page) = browser.visit(&with("iss", "https://evil.example.com")).await;
+    let (status, page) = browser.visit(&with(&answer, "iss", "https://evil.example.com")).await;
     assert_eq!(status, 400);
     assert!(page.contains("breaks a rule"), "{page}");
     let told = refused(login, &person, &author).await;
@@ -184,12 +187,8 @@ async fn only_the_answer_of_this_login_ends_the_waiting() {
     // A code that this login's server did not give.
     let login = Login::start(&person, &[&author.did]).await;
     let browser = Browser::open(&login.page).await;
-    let mut answer = browser.allow(&author).await;
-    let pairs: Vec<_> = answer.query_pairs().into_owned().collect();
-    let pairs = pairs.iter().map(|(n, v)| (n.as_str(), if n == "code" { "cod-0" } else { v.as_str() }));
-    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-    answer.set_query(Some(&query));
-    assert_eq!(browser.visit(&answer).await.0, 200);
+    let answer = browser.allow(&author).await;
+    assert_eq!(browser.visit(&with(&answer, "code", "cod-0")).await.0, 200);
     let told = refused(login, &person, &author).await;
     assert!(
         told.contains("invalid_grant (HTTP 400 from localhost") && told.contains("run it again"),
