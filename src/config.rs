@@ -99,6 +99,10 @@ pub struct Settings {
     /// Threads that run guests [default: one a core]
     #[arg(long, env = "AT_FUNCTIONS_GUEST_THREADS", value_name = "N")]
     pub guest_threads: Option<usize>,
+    /// Threads that serve connections and verify tokens [default: one for two cores where guests have processes of their own, else one a
+    /// core]
+    #[arg(long, env = "AT_FUNCTIONS_SERVICE_THREADS", value_name = "N")]
+    pub service_threads: Option<usize>,
     /// Memory that all running guests together may reserve [default: half of the machine's, at most 4096]
     #[arg(long, env = "AT_FUNCTIONS_MEMORY_BUDGET", value_name = "MIB")]
     pub memory_budget: Option<u64>,
@@ -193,6 +197,8 @@ pub struct Config {
     pub max_workers: usize,
     /// Threads that run guests.
     pub guest_threads: usize,
+    /// Threads that do everything else.
+    pub service_threads: usize,
     /// Bytes that all running guests together may reserve.
     pub memory_budget_bytes: u64,
     /// Bytes that compiled modules may take on disk; none are kept where it is 0.
@@ -279,6 +285,9 @@ impl Config {
         let memo_cache_mb = settings.memo_cache.unwrap_or(64);
         let max_duration_ms = settings.max_duration_ms.unwrap_or(5000);
         in_range("--guest-threads", settings.guest_threads.unwrap_or(cores) as u64, 1, 1024)?;
+        let isolation = settings.isolation.unwrap_or_default();
+        let service_threads = settings.service_threads.unwrap_or_else(|| service_threads(isolation, cores));
+        in_range("--service-threads", service_threads as u64, 1, 1024)?;
         let max_workers = settings.max_workers.map_or(WORKERS_PER_CORE * cores, |most| most as usize);
         in_range("--max-workers", max_workers as u64, 1, 4096)?;
         in_range("--max-payload-mb", max_payload_mb, 1, 10)?;
@@ -318,9 +327,10 @@ impl Config {
             undeclared_reads: settings.undeclared_reads.unwrap_or_default(),
             policy: settings.policy,
             allow_private_network: settings.allow_private_network.unwrap_or(false),
-            isolation: settings.isolation.unwrap_or_default(),
+            isolation,
             max_workers,
             guest_threads: settings.guest_threads.unwrap_or(cores),
+            service_threads,
             memory_budget_bytes: memory_budget_mb * MIB,
             artifact_cache_bytes: artifact_cache_mb * MIB,
             idempotency_store_bytes: idempotency_store_mb * MIB,
@@ -370,7 +380,7 @@ impl Settings {
         }
         first_given! {
             hostname listen admin_listen data_dir plc_url handle_resolver service_id anonymous
-            undeclared_reads policy allow_private_network isolation max_workers guest_threads memory_budget artifact_cache
+            undeclared_reads policy allow_private_network isolation max_workers guest_threads service_threads memory_budget artifact_cache
             idempotency_store memo_cache memo_across_callers max_memory_mb max_duration_ms max_payload_mb caller_limit host_limit address_limit
             author_limit function_limit trusted_proxies audit audit_max_mb audit_keep log_format log
         }
@@ -421,6 +431,15 @@ fn default_memory_budget_mb() -> u64 {
         line.split_whitespace().nth(1)?.parse::<u64>().ok()
     });
     total.map_or(1024, |kib| kib / 1024 / 2).clamp(256, 4096)
+}
+
+/// Where guests have processes of their own, one thread for two cores keeps both busy with them. With more, threads that have less
+/// to do wake each other for each call (docs/performance.md, "Ways that were tried").
+fn service_threads(isolation: Isolation, cores: usize) -> usize {
+    match isolation {
+        Isolation::Process => cores.div_ceil(2),
+        Isolation::Thread => cores,
+    }
 }
 
 fn refuse_unknown_variables(names: impl Iterator<Item = String>) -> Result<(), ConfigError> {

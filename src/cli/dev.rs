@@ -22,7 +22,7 @@ use super::error::CliError;
 use super::files::Scratch;
 use super::guest;
 use super::project::{Project, Subject};
-use super::serve::stop_signal;
+use super::serve::{on_threads, stop_signal};
 use super::wasm;
 
 /// How often the files are looked at.
@@ -67,7 +67,13 @@ pub(super) struct DevArgs {
 }
 
 /// Serves the author's repo and the service until a signal.
-pub(super) async fn run(args: DevArgs) -> anyhow::Result<()> {
+pub(super) fn run(args: DevArgs) -> anyhow::Result<()> {
+    // The author's repo and the builds of projects share them with the service.
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    on_threads(cores, serve(args))
+}
+
+async fn serve(args: DevArgs) -> anyhow::Result<()> {
     telemetry::start_logs(Default::default(), &args.log).map_err(anyhow::Error::msg)?;
     let metrics = telemetry::start_metrics().context("the metrics recorder")?;
     let stop = stop_signal()?;

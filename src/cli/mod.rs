@@ -177,13 +177,9 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
-/// Runs a command that stays up until it is told to stop, on all cores.
-fn service(running: impl Future<Output = anyhow::Result<()>>) -> Exit {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return output::finish(Err(CliError::Runtime(error))),
-    };
-    match runtime.block_on(running) {
+/// What comes of a command that stays up until it is told to stop.
+fn service(ended: anyhow::Result<()>) -> Exit {
+    match ended {
         Ok(()) => Exit::Done,
         Err(error) => {
             output::note(&format!("error: {error:#}"));

@@ -39,9 +39,22 @@ pub(super) struct ServeArgs {
 }
 
 /// Serves until a signal, then drains.
-pub(super) async fn run(args: ServeArgs) -> anyhow::Result<()> {
+pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
     let flags = args.settings.clone();
     let config = Config::load(args.settings, args.config.as_deref())?;
+    on_threads(config.service_threads, serve(flags, config))
+}
+
+/// Runs what stays up to its end.
+pub(super) fn on_threads(
+    threads: usize,
+    running: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    runtime.context("the threads of the service")?.block_on(running)
+}
+
+async fn serve(flags: Settings, config: Config) -> anyhow::Result<()> {
     telemetry::start_logs(config.log_format, &config.log).map_err(anyhow::Error::msg)?;
     for setting in flags.without_effect(config.isolation) {
         tracing::warn!("without effect: {setting}");

@@ -29,6 +29,7 @@ fn a_wrong_setting_is_refused_by_its_name() {
         (Settings { max_duration_ms: Some(5001), ..named("a.example.com") }, "--max-duration-ms"),
         (Settings { memory_budget: Some(255), ..named("a.example.com") }, "--memory-budget"),
         (Settings { max_workers: Some(0), ..named("a.example.com") }, "--max-workers"),
+        (Settings { service_threads: Some(0), ..named("a.example.com") }, "--service-threads"),
         (Settings { audit_max_mb: Some(0), ..named("a.example.com") }, "--audit-max-mb"),
         (Settings { idempotency_store: Some(32), ..named("a.example.com") }, "--idempotency-store"),
         (Settings { plc_url: Url::parse("ftp://plc").ok(), ..named("a.example.com") }, "--plc-url"),
@@ -37,6 +38,15 @@ fn a_wrong_setting_is_refused_by_its_name() {
         let message = Config::complete(settings).unwrap_err().to_string();
         assert!(message.starts_with(name), "{message}");
     }
+}
+
+#[test]
+fn one_thread_serves_for_two_cores_where_guests_have_processes_and_one_a_core_else() {
+    let of_cores = |isolation| [1, 2, 3, 4, 16].map(|cores| service_threads(isolation, cores));
+    assert_eq!(of_cores(Isolation::Process), [1, 1, 2, 2, 8]);
+    assert_eq!(of_cores(Isolation::Thread), [1, 2, 3, 4, 16]);
+    let given = Settings { service_threads: Some(7), ..named("a.example.com") };
+    assert_eq!(Config::complete(given).unwrap().service_threads, 7);
 }
 
 #[test]

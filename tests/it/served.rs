@@ -100,6 +100,11 @@ impl Served {
         self.data.path().join("data")
     }
 
+    /// How many threads it has now.
+    pub fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap().count()
+    }
+
     /// Where it answers its operator.
     pub fn admin_url(&self, path: &str) -> String {
         format!("http://{}{path}", self.admin)

@@ -5,6 +5,8 @@ use std::fs;
 use at_functions::config::{Config, Settings};
 use clap::{Args, Command};
 
+use crate::served::Served;
+
 fn document(path: &str) -> String {
     fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
@@ -55,4 +57,14 @@ fn what_the_example_file_comments_out_is_the_default() {
         Config::complete(Settings::from_toml(&(hostname.to_owned() + &defaults.join("\n"))).unwrap());
     let absent = Config::complete(Settings::from_toml(hostname).unwrap());
     assert_eq!(format!("{stated:?}"), format!("{absent:?}"));
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn the_service_has_as_many_threads_as_it_is_told() {
+    let (_world, few) = Served::start(&["--service-threads=1"]).await;
+    let (_world, many) = Served::start(&["--service-threads=41"]).await;
+    // Those that wait for disks come and go, but not by the dozen.
+    let more = many.threads() - few.threads();
+    assert!((30..=50).contains(&more), "{more}");
 }
