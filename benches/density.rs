@@ -30,7 +30,7 @@ const AUTHORS: usize = 100;
 /// As many functions are the example's echo; the others are less.
 const ECHOES: usize = 1_000;
 /// The longest that one isolation's first calls may take.
-const PATIENCE: Duration = Duration::from_secs(70);
+const PATIENCE: Duration = Duration::from_secs(400);
 /// Connections that first calls are made over.
 const CONNECTIONS: usize = 8;
 /// Functions called between two looks at the clock.

@@ -171,7 +171,16 @@ async fn compare() -> anyhow::Result<()> {
     let bare = network::bare_handler().await?;
     let mut sides =
         [Side::start("process", Isolation::Process).await?, Side::start("thread", Isolation::Thread).await?];
-    let mut again = Again::start().await?;
+    let mut again = Apart::start(
+        "process, ES256K, the same call again (memo)",
+        Options { memo_mb: 64, ..Options::new(Isolation::Process) },
+    )
+    .await?;
+    let mut a_core = Apart::start(
+        "process, ES256K, a service thread a core",
+        Options { service_threads: Some(cores()), ..Options::new(Isolation::Process) },
+    )
+    .await?;
     let body = sides[0].echoes[0].bodies[0].clone();
     let mut floor = Line::new("bare axum handler", Key::K256, vec![body], ROUND);
     let mut terms = Terms::default();
@@ -183,28 +192,28 @@ async fn compare() -> anyhow::Result<()> {
         for side in &mut sides {
             side.take_turns().await?;
         }
-        let tokens = again.stage.tokens(again.line.tokens_wanted());
-        again.line.take_turn(again.stage.service, Some(tokens)).await?;
+        for apart in [&mut a_core, &mut again] {
+            let tokens = apart.stage.tokens(apart.line.tokens_wanted());
+            apart.line.take_turn(apart.stage.service, Some(tokens)).await?;
+        }
     }
-    tell(&mut report, &sides, &floor, &terms, &again.line);
+    tell(&mut report, &sides, &floor, &terms, [&a_core.line, &again.line]);
     report.end()
 }
 
-/// A service of the default isolation that answers the same call without a run.
-struct Again {
+/// A service of the default isolation with other settings.
+struct Apart {
     stage: Stage,
     line: Line,
 }
 
-impl Again {
-    async fn start() -> anyhow::Result<Again> {
-        let options = Options { memo_mb: 64, ..Options::new(Isolation::Process) };
+impl Apart {
+    async fn start(name: &str, options: Options) -> anyhow::Result<Apart> {
         let mut stage = Stage::start_with(options).await?;
         let body = stage.publish("echo", Mode::PureV1, modules::echo())?;
         // Each caller has made the call before.
         stage.one_after_the_other(&vec![body.clone(); 100]).await?;
-        let line = Line::new("process, ES256K, the same call again (memo)", Key::K256, vec![body], ROUND);
-        Ok(Again { stage, line })
+        Ok(Apart { stage, line: Line::new(name, Key::K256, vec![body], ROUND) })
     }
 }
 
@@ -213,7 +222,7 @@ fn again_and_again(tokens: &[String], count: usize) -> Arc<Vec<String>> {
     Arc::new(tokens.iter().cycle().take(count).cloned().collect())
 }
 
-fn tell(report: &mut Report, sides: &[Side; 2], floor: &Line, terms: &Terms, again: &Line) {
+fn tell(report: &mut Report, sides: &[Side; 2], floor: &Line, terms: &Terms, apart: [&Line; 2]) {
     let head = ["what a call cannot do without", "processor time"];
     let mut rows = Vec::new();
     for (name, micros) in terms.told() {
@@ -234,8 +243,13 @@ fn tell(report: &mut Report, sides: &[Side; 2], floor: &Line, terms: &Terms, aga
             rows.push([line.cells(), vec![format!("{limit:.0}"), format!("{ratio:.2}")]].concat());
         }
     }
-    report.figure(format!("{} calls/s", again.name), again.rate());
-    rows.push([again.cells(), vec![String::new(), String::new()]].concat());
+    let [a_core, again] = apart;
+    let limit = cores() as f64 * 1e6 / terms.sum_micros(Key::K256, Isolation::Process);
+    let of_limit = vec![format!("{limit:.0}"), format!("{:.2}", a_core.rate() / limit)];
+    for (line, of_limit) in [(a_core, of_limit), (again, vec![String::new(); 2])] {
+        report.figure(format!("{} calls/s", line.name), line.rate());
+        rows.push([line.cells(), of_limit].concat());
+    }
     let head =
         ["warm verified echo", "calls/s", "p50", "p99", "processor time a call", "limit", "of its limit"];
     report.table("Warm verified echo beside its limit", &head, &rows);

@@ -18,11 +18,13 @@ pub(crate) struct Options {
     pub(crate) isolation: Isolation,
     /// MiB of outputs that are kept so that the same call need not run again.
     pub(crate) memo_mb: u32,
+    /// Threads of the service; its default where there is none.
+    pub(crate) service_threads: Option<usize>,
 }
 
 impl Options {
     pub(crate) fn new(isolation: Isolation) -> Options {
-        Options { isolation, memo_mb: 0 }
+        Options { isolation, memo_mb: 0, service_threads: None }
     }
 }
 
@@ -51,6 +53,7 @@ impl Running {
             .args([format!("--admin-listen={admin}"), format!("--data-dir={}", data.display())])
             .args([format!("--plc-url={directory}"), format!("--isolation={isolation}")])
             .args(["--allow-private-network".to_owned(), format!("--memo-cache={}", options.memo_mb)])
+            .args(options.service_threads.map(|threads| format!("--service-threads={threads}")))
             // Counted, and out of reach.
             .args(["caller", "host", "author", "function"].map(|of| format!("--{of}-limit={UNREACHED}")))
             .stdin(Stdio::null())
