@@ -33,8 +33,8 @@ use terms::Terms;
 const FUNCTIONS: u64 = 25;
 /// How often the service is restarted.
 const RESTARTS: usize = 9;
-/// From the calls that make the callers known to the one that is measured: nobody calls at once after a restart what
-/// others call too, so the worker that is kept in reserve has started again.
+/// From the calls that make the callers known to the one that is measured. Those calls took the worker that is kept in
+/// reserve; by then there is another one.
 const PAUSE: Duration = Duration::from_millis(300);
 /// Calls that make the callers known.
 const WARM_UP: usize = 100;

@@ -45,6 +45,11 @@ fn one_thread_serves_for_two_cores_where_guests_have_processes_and_one_a_core_el
     let of_cores = |isolation| [1, 2, 3, 4, 16].map(|cores| service_threads(isolation, cores));
     assert_eq!(of_cores(Isolation::Process), [1, 1, 2, 2, 8]);
     assert_eq!(of_cores(Isolation::Thread), [1, 2, 3, 4, 16]);
+    let cores = std::thread::available_parallelism().unwrap().get();
+    for isolation in [Isolation::Process, Isolation::Thread] {
+        let settings = Settings { isolation: Some(isolation), ..named("a.example.com") };
+        assert_eq!(Config::complete(settings).unwrap().service_threads, service_threads(isolation, cores));
+    }
     let given = Settings { service_threads: Some(7), ..named("a.example.com") };
     assert_eq!(Config::complete(given).unwrap().service_threads, 7);
 }

@@ -101,6 +101,7 @@ impl Served {
     }
 
     /// How many threads it has now.
+    #[cfg(target_os = "linux")]
     pub fn threads(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap().count()
     }

@@ -5,8 +5,6 @@ use std::fs;
 use at_functions::config::{Config, Settings};
 use clap::{Args, Command};
 
-use crate::served::Served;
-
 fn document(path: &str) -> String {
     fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
@@ -62,6 +60,8 @@ fn what_the_example_file_comments_out_is_the_default() {
 #[tokio::test]
 #[cfg(target_os = "linux")]
 async fn the_service_has_as_many_threads_as_it_is_told() {
+    use crate::served::Served;
+
     let (_world, few) = Served::start(&["--service-threads=1"]).await;
     let (_world, many) = Served::start(&["--service-threads=41"]).await;
     // Those that wait for disks come and go, but not by the dozen.
