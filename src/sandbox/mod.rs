@@ -23,6 +23,7 @@ use crate::lexicon::Mode;
 mod admission;
 mod alarm;
 mod artifact;
+mod bell;
 mod compile;
 mod component;
 mod cstr;

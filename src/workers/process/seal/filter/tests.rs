@@ -93,7 +93,8 @@ fn calls_with_bounds_pass_within_them_alone() {
         (SYS_futex, second((FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME).into())),
         (SYS_futex, second((FUTEX_WAKE | FUTEX_PRIVATE_FLAG).into())),
         (SYS_clock_gettime, first(CLOCK_THREAD_CPUTIME_ID.into())),
-        (SYS_clock_nanosleep, first(CLOCK_MONOTONIC.into())),
+        (SYS_read, third(8)),
+        (SYS_timerfd_settime, second(0)),
         (SYS_rt_sigaction, first(SIGSEGV.into())),
         (SYS_rt_sigaction, first(SIGABRT.into())),
     ];
@@ -121,8 +122,9 @@ fn calls_with_bounds_pass_within_them_alone() {
         (SYS_futex, second(FUTEX_LOCK_PI.into())),
         (SYS_futex, second((FUTEX_CMP_REQUEUE_PI | FUTEX_PRIVATE_FLAG).into())),
         (SYS_clock_gettime, first(clock_of_another)),
-        (SYS_clock_nanosleep, first(clock_of_another)),
-        (SYS_clock_nanosleep, first(CLOCK_BOOTTIME_ALARM.into())),
+        (SYS_read, third(7)),
+        (SYS_read, third(1 << 32 | 8)),
+        (SYS_timerfd_settime, second(TFD_TIMER_CANCEL_ON_SET.into())),
         // The end of the processor time that it may use.
         (SYS_rt_sigaction, first(SIGXCPU.into())),
         (SYS_rt_sigaction, first(SIGTERM.into())),
