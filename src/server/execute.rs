@@ -57,8 +57,6 @@ pub(super) async fn execute(
     record.stages.enter(Stage::Input);
     service.checks.input(&function, input.clone(), deadline).await?;
     record.stages.enter(Stage::Code);
-    let late = XrpcError::repo_timeout;
-    let at_hand = deadline.bound(service.registry.confirm_code(&function), late).await?;
     let metadata = &function.metadata;
     let owner: Arc<str> = function.author.as_str().into();
     let prepare = Prepare {
@@ -67,6 +65,10 @@ pub(super) async fn execute(
         author: Arc::clone(&owner),
         deadline: deadline.answer_by(),
     };
+    // While the author's PDS is asked whether it gives the code out still.
+    let reading = service.workers.read_ahead(&prepare);
+    let late = XrpcError::repo_timeout;
+    let at_hand = deadline.bound(service.registry.confirm_code(&function), late).await?;
     let code = || {
         let (registry, function) = (service.registry.clone(), Arc::clone(&function));
         async move {
@@ -77,7 +79,7 @@ pub(super) async fn execute(
         }
     };
     record.stages.enter(Stage::Compile);
-    let (artifact, cache) = service.workers.prepare(prepare, code).await?;
+    let (artifact, cache) = reading.prepare(prepare, code).await?;
     record.cache = Some(cache);
     if let Some(answer) = recall::answer(service, memo_key.as_ref(), (&function, &artifact), &input, record) {
         return Ok(answer);

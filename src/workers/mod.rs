@@ -27,7 +27,7 @@ mod turns;
 
 pub use cache_state::CacheState;
 pub use compile_end::CompileEnd;
-pub use prepare::{Prepare, PrepareError};
+pub use prepare::{Prepare, PrepareError, ReadAhead};
 pub use runs::NotRun;
 pub use store::{Flaw, Name, Store, StoreConfig, StoreError, StoreStats};
 

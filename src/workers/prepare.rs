@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::cache_state::CacheState;
 use super::compile_end::CompileEnd;
 use super::disk::Disk;
-use super::flights::Flights;
+use super::flights::{Flight, Flights};
 use super::turns::{Turn, Turns};
 use super::{RETRY_AFTER, StoreStats, Workers, WorkersConfig};
 use crate::lexicon::Mode;
@@ -90,8 +90,48 @@ impl Workers {
         Fut: Future<Output = Result<Bytes, E>> + Send + 'static,
         E: Send + Sync + 'static,
     {
-        let preparations = &self.preparations;
+        ReadAhead { preparations: &self.preparations, reading: None }.prepare(prepare, code).await
+    }
+
+    /// Begins to read from disk what of a module is there and not in memory, for a caller who has something else to ask first.
+    /// Nothing comes of it but that it is there sooner.
+    pub fn read_ahead(&self, prepare: &Prepare) -> ReadAhead<'_> {
         let module = Module { cid: prepare.cid, mode: prepare.mode };
+        let preparations = &self.preparations;
+        let reading = if preparations.known(&module).is_some() { None } else { preparations.read(module) };
+        ReadAhead { preparations, reading }
+    }
+}
+
+/// A module that is being read.
+pub struct ReadAhead<'a> {
+    preparations: &'a Arc<Preparations>,
+    reading: Option<Flight<Option<Artifact>>>,
+}
+
+impl ReadAhead<'_> {
+    /// As [`Workers::prepare`], after what was read ahead.
+    pub async fn prepare<F, Fut, E>(
+        self,
+        prepare: Prepare,
+        code: F,
+    ) -> Result<(Artifact, CacheState), PrepareError<E>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<Bytes, E>> + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        let ReadAhead { preparations, reading } = self;
+        let module = Module { cid: prepare.cid, mode: prepare.mode };
+        // Read in vain, it is not read again.
+        let mut may_be_on_disk = true;
+        if let Some(reading) = reading {
+            match tokio::time::timeout_at(prepare.deadline.into(), reading.landed()).await {
+                Ok(Some(Some(artifact))) => return Ok((artifact, CacheState::Disk)),
+                Ok(_) => may_be_on_disk = false,
+                Err(_) => {}
+            }
+        }
         match preparations.known(&module) {
             Some(Ok(artifact)) => return Ok((artifact, CacheState::Warm)),
             Some(Err(refusal)) => return Err(PrepareError::Refused(refusal)),
@@ -102,7 +142,12 @@ impl Workers {
             None => {
                 let fetch = (module, Arc::clone(&prepare.author));
                 preparations.fetches.join(fetch, || {
-                    Arc::clone(preparations).fetch(module, Arc::clone(&prepare.author), code())
+                    Arc::clone(preparations).fetch(
+                        module,
+                        Arc::clone(&prepare.author),
+                        may_be_on_disk,
+                        code(),
+                    )
                 })
             }
         };
@@ -237,7 +282,14 @@ impl Preparations {
         artifact.or_else(|| self.refusals.get(module).map(Err))
     }
 
-    async fn fetch<Fut, E>(self: Arc<Self>, module: Module, author: Arc<str>, code: Fut) -> Prepared
+    /// What is not in memory. It may be on disk, or is known not to be.
+    async fn fetch<Fut, E>(
+        self: Arc<Self>,
+        module: Module,
+        author: Arc<str>,
+        may_be_on_disk: bool,
+        code: Fut,
+    ) -> Prepared
     where
         Fut: Future<Output = Result<Bytes, E>>,
         E: Send + Sync + 'static,
@@ -246,7 +298,10 @@ impl Preparations {
             return warm(known);
         }
         let _place = self.place(Arc::clone(&author)).ok_or(Failed::Busy)?;
-        if let Some(artifact) = self.from_disk(module).await {
+        if may_be_on_disk
+            && let Some(reading) = self.read(module)
+            && let Some(Some(artifact)) = reading.landed().await
+        {
             return Ok((artifact, CacheState::Disk));
         }
         let code = code.await.map_err(|error| Failed::Fetch(Arc::new(error)))?;
@@ -296,16 +351,15 @@ impl Preparations {
         Ok((artifact, CacheState::Cold))
     }
 
-    /// What is on disk of this module, read once for all who want it.
-    async fn from_disk(self: &Arc<Self>, module: Module) -> Option<Artifact> {
+    /// Reads what is on disk of this module, once for all who want it; `None` where nothing is ever kept.
+    fn read(self: &Arc<Self>, module: Module) -> Option<Flight<Option<Artifact>>> {
         self.disk.as_ref()?;
         let this = Arc::clone(self);
-        let load = self.loads.join(module, || async move {
+        Some(self.loads.join(module, || async move {
             let artifact = this.disk.as_ref()?.load(&module.cid, module.mode).await?;
             this.artifacts.insert(module, artifact.clone());
             Some(artifact)
-        });
-        load.landed().await.flatten()
+        }))
     }
 
     async fn install(&self, compiled: Compiled) -> Result<Artifact, Failed> {

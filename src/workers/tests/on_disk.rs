@@ -41,6 +41,34 @@ async fn what_is_on_disk_is_neither_fetched_nor_compiled() {
 }
 
 #[tokio::test]
+async fn what_is_read_ahead_is_read_once_and_waits_for_whoever_wants_it() {
+    let data = tempfile::tempdir().unwrap();
+    let (workers, puppet) = start_on_disk(data.path(), Puppet::new());
+    // There is nothing yet, which is looked for once.
+    let ahead = workers.read_ahead(&module(1, "a"));
+    let (_, state) = ahead.prepare(module(1, "a"), some_code).await.unwrap();
+    assert_eq!((state, puppet.compiles()), (CacheState::Cold, 1));
+    has_stored(&workers, 1).await;
+
+    let (workers, puppet) = start_on_disk(data.path(), Puppet::new());
+    let no_fetch = || std::future::pending::<Result<Bytes, NoBlob>>();
+    let read = |n: usize| workers.read_ahead(&module(1, ["a", "b"][n % 2]));
+    // Nobody waits for the first one.
+    drop(read(0));
+    let ahead: Vec<_> = (0..20).map(read).collect();
+    while workers.stats().store.loaded == 0 {
+        tokio::task::yield_now().await;
+    }
+    for ahead in ahead {
+        let (_, state) = ahead.prepare(module(1, "a"), no_fetch).await.unwrap();
+        assert_eq!(state, CacheState::Disk);
+    }
+    let (_, state) = read(1).prepare(module(1, "b"), no_fetch).await.unwrap();
+    assert_eq!((state, puppet.compiles()), (CacheState::Warm, 0));
+    assert_eq!(workers.stats().store.loaded, 1);
+}
+
+#[tokio::test]
 async fn what_another_engine_compiled_is_not_taken() {
     let data = tempfile::tempdir().unwrap();
     let (workers, _puppet) = start_on_disk(data.path(), Puppet::new());
