@@ -19,6 +19,8 @@
 mod support;
 #[path = "throughput/terms.rs"]
 mod terms;
+#[path = "throughput/wasmtime_serve.rs"]
+mod wasmtime_serve;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use support::processes::{cores, measured};
 use support::report::Report;
 use support::{CONNECTIONS, Key, Options, Request, Stage, load_in_turn, median, modules, network};
 use terms::Terms;
+use wasmtime_serve::WasmtimeServe;
 
 const ROUND: Duration = Duration::from_millis(2_000);
 const ROUND_OF_A_MODE: Duration = Duration::from_millis(800);
@@ -43,7 +46,7 @@ const AUTHORS: usize = 100;
 /// unauthenticated, with the load generator beside it.
 const PROOF_OF_CONCEPT: f64 = 263.0;
 /// What `wasmtime serve` 48 answers on this class of machine, with the load generator beside it: a hello
-/// component, a fresh instance a request, no authentication. Not of this run.
+/// component, a fresh instance a request, no authentication. Not of this run, and not of this hour.
 const WASMTIME_SERVE: f64 = 19_600.0;
 
 #[cfg(not(target_os = "linux"))]
@@ -182,11 +185,16 @@ async fn compare() -> anyhow::Result<()> {
     )
     .await?;
     let body = sides[0].echoes[0].bodies[0].clone();
-    let mut floor = Line::new("bare axum handler", Key::K256, vec![body], ROUND);
+    let mut floor = Line::new("bare axum handler", Key::K256, vec![body.clone()], ROUND);
+    let serve = WasmtimeServe::start().await?;
+    let mut served = Line::new("wasmtime serve, a hello component", Key::K256, vec![body], ROUND);
     let mut terms = Terms::default();
     for _ in 0..ROUNDS {
         let tokens = again_and_again(&sides[0].stage.tokens(1), 400_000);
-        floor.take_turn(bare, Some(tokens)).await?;
+        floor.take_turn(bare, Some(Arc::clone(&tokens))).await?;
+        if let Some(serve) = &serve {
+            served.take_turn(serve.address, Some(tokens)).await?;
+        }
         terms.http.push(floor.cpu_micros[floor.cpu_micros.len() - 1]);
         terms = tokio::task::spawn_blocking(move || terms.measure()).await??;
         for side in &mut sides {
@@ -197,7 +205,8 @@ async fn compare() -> anyhow::Result<()> {
             apart.line.take_turn(apart.stage.service, Some(tokens)).await?;
         }
     }
-    tell(&mut report, &sides, &floor, &terms, [&a_core.line, &again.line]);
+    let served = serve.is_some().then_some(&served);
+    tell(&mut report, &sides, (&floor, served), &terms, [&a_core.line, &again.line]);
     report.end()
 }
 
@@ -222,7 +231,13 @@ fn again_and_again(tokens: &[String], count: usize) -> Arc<Vec<String>> {
     Arc::new(tokens.iter().cycle().take(count).cloned().collect())
 }
 
-fn tell(report: &mut Report, sides: &[Side; 2], floor: &Line, terms: &Terms, apart: [&Line; 2]) {
+fn tell(
+    report: &mut Report,
+    sides: &[Side; 2],
+    (floor, served): (&Line, Option<&Line>),
+    terms: &Terms,
+    apart: [&Line; 2],
+) {
     let head = ["what a call cannot do without", "processor time"];
     let mut rows = Vec::new();
     for (name, micros) in terms.told() {
@@ -231,7 +246,11 @@ fn tell(report: &mut Report, sides: &[Side; 2], floor: &Line, terms: &Terms, apa
     }
     report.table("The terms of the limit, each measured alone", &head, &rows);
 
-    let mut rows = vec![[floor.cells(), vec![String::new(), String::new()]].concat()];
+    let mut rows = Vec::new();
+    for line in [floor].into_iter().chain(served) {
+        report.figure(format!("{} calls/s", line.name), line.rate());
+        rows.push([line.cells(), vec![String::new(), String::new()]].concat());
+    }
     for side in sides {
         for line in &side.echoes {
             let limit = cores() as f64 * 1e6 / terms.sum_micros(line.key, side.isolation);
@@ -278,7 +297,7 @@ fn tell(report: &mut Report, sides: &[Side; 2], floor: &Line, terms: &Terms, apa
             75.0,
         ),
         (
-            "default isolation / wasmtime serve's 19,600/s",
+            "default isolation / the 19,600/s of wasmtime serve on such a machine",
             process.echoes[0].rate() / WASMTIME_SERVE,
             0.5,
             1.0,
@@ -291,6 +310,10 @@ fn tell(report: &mut Report, sides: &[Side; 2], floor: &Line, terms: &Terms, apa
             0.85,
         ),
     ];
+    if let Some(served) = served {
+        let ratio = process.echoes[0].rate() / served.rate();
+        ratios.push(("default isolation / wasmtime serve in this run", ratio, 0.5, 1.0));
+    }
     for side in sides {
         let name = if side.name == "process" {
             "100 authors in turn / one, process"
