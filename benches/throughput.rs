@@ -38,7 +38,7 @@ use wasmtime_serve::WasmtimeServe;
 
 const ROUND: Duration = Duration::from_millis(2_000);
 const ROUND_OF_A_MODE: Duration = Duration::from_millis(800);
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 7;
 /// Calls a second that a first round has tokens for; the next ones go by it. Signing takes longer than calling.
 const FIRST_PER_SECOND: f64 = 10_000.0;
 const AUTHORS: usize = 100;
