@@ -433,8 +433,8 @@ fn default_memory_budget_mb() -> u64 {
     total.map_or(1024, |kib| kib / 1024 / 2).clamp(256, 4096)
 }
 
-/// Where guests have processes of their own, one thread for two cores keeps both busy with them. With more, threads that have less
-/// to do wake each other for each call (docs/performance.md, "Ways that were tried").
+/// Where guests have processes of their own, one thread for two cores keeps both busy with them. With more, each core's caches
+/// are filled with the service and the workers in turn (docs/performance.md, "Ways that were tried").
 fn service_threads(isolation: Isolation, cores: usize) -> usize {
     match isolation {
         Isolation::Process => cores.div_ceil(2),
