@@ -12,7 +12,8 @@
 //! - with worker processes, a packet of the input's size to another process and back.
 //!
 //! Nothing else is counted as needed: no replay check, no record, policy, limits, metrics, log or audit. Rounds
-//! of all take turns, so that whatever else the machine does meets all of them.
+//! of all take turns, so that whatever else the machine does meets all of them. With them, where there is one, takes turns
+//! `wasmtime serve`, which answers the same requests with a component that says hello to anybody.
 
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, unused_imports))]
 

@@ -9,8 +9,8 @@
 //!
 //! The way of a run through the files: `admission` judged the module before it was compiled
 //! (`compile`) and `loaded` (`deserialize`) as an `artifact`; `executor` gives the run its turns on
-//! threads of its own, which `ticker` cuts
-//! into slices and `stopwatch` times; `program` speaks the ABI of its mode while `meter` counts its
+//! threads of its own, which `ticker` cuts into slices, by its `bell`,
+//! and `stopwatch` times; `program` speaks the ABI of its mode while `meter` counts its
 //! memory; what it asks of its `host` goes through the `door`; `json` checks what came out.
 
 use std::pin::Pin;

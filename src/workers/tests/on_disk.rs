@@ -44,7 +44,7 @@ async fn what_is_on_disk_is_neither_fetched_nor_compiled() {
 async fn what_is_read_ahead_is_read_once_and_waits_for_whoever_wants_it() {
     let data = tempfile::tempdir().unwrap();
     let (workers, puppet) = start_on_disk(data.path(), Puppet::new());
-    // There is nothing yet, which is looked for once.
+    // There is nothing yet.
     let ahead = workers.read_ahead(&module(1, "a"));
     let (_, state) = ahead.prepare(module(1, "a"), some_code).await.unwrap();
     assert_eq!((state, puppet.compiles()), (CacheState::Cold, 1));
@@ -56,9 +56,12 @@ async fn what_is_read_ahead_is_read_once_and_waits_for_whoever_wants_it() {
     // Nobody waits for the first one.
     drop(read(0));
     let ahead: Vec<_> = (0..20).map(read).collect();
-    while workers.stats().store.loaded == 0 {
-        tokio::task::yield_now().await;
-    }
+    let is_there = async {
+        while workers.stats().store.loaded == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), is_there).await.expect("nothing is read ahead");
     for ahead in ahead {
         let (_, state) = ahead.prepare(module(1, "a"), no_fetch).await.unwrap();
         assert_eq!(state, CacheState::Disk);
